@@ -1,0 +1,112 @@
+"""The body of a request, from bytes on a socket to JSON values without a loss.
+
+What lives here: size, time, type and coding of a body, and reading JSON exactly. What must not: what any field means
+(schemas/).
+"""
+
+import asyncio
+import json
+import re
+from decimal import Decimal
+from typing import Any, NoReturn
+
+import orjson
+from aiohttp import web
+
+from handlers.context import HTTP
+from handlers.errors import BodyTooLarge, BodyTooSlow, InvalidRequest, UnsupportedBody
+
+# A number that a binary float could change: with a fraction or an exponent, or longer than a float holds. It follows
+# the beginning, a bracket, a comma, a colon or white space; within a string it only costs time.
+_INEXACT = re.compile(rb"(?:^|[\[,:\s])-?(?:[0-9]+[.eE]|[0-9]{16})")
+_KEY = re.compile(rb'"[ \t\r\n]*:')
+_OBJECT_NEEDED = "The body must be a JSON object"
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The raw body. Raises BodyTooLarge, BodyTooSlow, UnsupportedBody."""
+    rules = request.app[HTTP]
+    if "Content-Encoding" in request.headers:
+        # A small compressed body may be an enormous one.
+        raise UnsupportedBody("Send the body uncompressed: Content-Encoding is not accepted")
+    if request.content_length is not None and request.content_length > rules.max_body_bytes:
+        raise BodyTooLarge(rules.max_body_bytes)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(rules.body_timeout_s):
+            async for part in request.content.iter_any():
+                size += len(part)
+                if size > rules.max_body_bytes:
+                    raise BodyTooLarge(rules.max_body_bytes)
+                parts.append(part)
+    except TimeoutError:
+        raise BodyTooSlow from None
+    return b"".join(parts)
+
+
+async def read_object(request: web.Request) -> dict[str, Any]:
+    """The body as a JSON object; see `parse_object`."""
+    check_type(request)
+    return parse_object(await read_body(request))
+
+
+def check_type(request: web.Request) -> None:
+    """Refuse what says of itself that it is not JSON in UTF-8. Raises UnsupportedBody."""
+    if "Content-Type" not in request.headers:
+        return
+    if request.content_type != "application/json" and not request.content_type.endswith("+json"):
+        raise UnsupportedBody("Send the body as JSON with Content-Type: application/json")
+    if (request.charset or "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):
+        raise UnsupportedBody("Send the body in UTF-8")
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """A JSON object. Fractions and long numbers become Decimal, never float. Raises InvalidRequest for everything else:
+    NaN, lone surrogates, bad UTF-8, depth beyond reason and an object that names a key twice among it."""
+    try:
+        document = orjson.loads(raw)
+        if _INEXACT.search(raw):
+            document = json.loads(raw, parse_float=_exact, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise InvalidRequest([_OBJECT_NEEDED + " in UTF-8"]) from None
+    if not isinstance(document, dict):
+        raise InvalidRequest([_OBJECT_NEEDED])
+    # Every key is followed by quote and colon, so equal counts prove that no key was lost to a later twin.
+    if len(_KEY.findall(raw)) != _count_keys(document):
+        try:
+            json.loads(raw, object_pairs_hook=_refuse_twins)
+        except RecursionError:
+            raise InvalidRequest([_OBJECT_NEEDED + " that is not nested so deeply"]) from None
+    return document
+
+
+def _exact(text: str) -> Decimal:
+    # Beyond this length no number is a price, and making the Decimal would cost time for nothing.
+    if len(text) > 60:
+        raise ValueError("number too long")
+    return Decimal(text)
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(text)
+
+
+def _count_keys(document: dict[str, Any]) -> int:
+    count = 0
+    waiting: list[Any] = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            count += len(value)
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+    return count
+
+
+def _refuse_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise InvalidRequest(["The body names a key twice in one object"])
+    return found

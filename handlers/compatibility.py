@@ -1,0 +1,84 @@
+"""Reads that the first web client of the energy API also calls.
+
+What lives here: its three endpoints, in its own words. What must not: anything new.
+"""
+
+from typing import Any
+
+from aiohttp import web
+
+from auth.tokens import Purpose
+from handlers.endpoint import Answer, Endpoint, endpoint
+from handlers.energy import own_account, show_account
+from handlers.requests import json_response
+
+_NO_TOKEN = Answer("No valid token", {"message": "Invalid token"})
+_COLUMNS = {
+    "username": "Asha",
+    "PhoneNo": "1234567890",
+    "connectionId": "BLR-0042",
+    "accountType": "prosumer",
+    "solarCapacity": "5",
+    "solarBrand": "Tata Power Solar",
+    "load": "3.5",
+    "demand": None,
+    "city": "Bengaluru",
+    "state": "Karnataka",
+    "pincode": "560001",
+    "gps": "12.9716,77.5946",
+    "year": 2022,
+    "tilt": None,
+    "azimuth": None,
+}
+
+
+@endpoint(
+    Endpoint(
+        summary="Whether the set-up was made",
+        tag="First web client",
+        purposes=(Purpose.ACCOUNT,),
+        answers={200: Answer("`status` says so", {"status": True}), 401: _NO_TOKEN},
+    )
+)
+async def setup_status(request: web.Request) -> web.Response:
+    """Whether the account has a set-up."""
+    account = await own_account(request)
+    return json_response({"status": account.setup is not None})
+
+
+@endpoint(
+    Endpoint(
+        summary="Account and set-up in one flat object",
+        tag="First web client",
+        purposes=(Purpose.ACCOUNT,),
+        answers={
+            200: Answer("Columns of the set-up are missing before it was made", {"message": _COLUMNS}),
+            401: _NO_TOKEN,
+        },
+    )
+)
+async def user_data(request: web.Request) -> web.Response:
+    """The account's columns and those of its set-up; never the password's hash."""
+    shown: dict[str, Any] = show_account(await own_account(request))
+    columns = {name: shown[name] for name in ("username", "PhoneNo", "connectionId", "accountType")}
+    return json_response({"message": {**columns, **(shown["setup"] or {})}})
+
+
+@endpoint(
+    Endpoint(
+        summary="Today's trades",
+        tag="First web client",
+        purposes=(Purpose.ACCOUNT,),
+        answers={
+            200: Answer(
+                "What was traded for delivery today",
+                {"transactions": []},
+            ),
+            401: _NO_TOKEN,
+        },
+    )
+)
+async def transactions(request: web.Request) -> web.Response:
+    """The account's trades of today: none, as no delivery day has been cleared."""
+    await own_account(request)
+    return json_response({"transactions": []})

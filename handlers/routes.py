@@ -1,0 +1,51 @@
+"""The whole URL table, each route with its name.
+
+What lives here: method, path, handler, name. What must not: anything that happens on a request.
+"""
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from handlers import bids, compatibility, energy, health, market, operators
+from handlers.endpoint import Handler
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One URL. Paths may have variables, `{id}`."""
+
+    method: str
+    path: str
+    handler: Handler
+    name: str
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("POST", "/sendotp", energy.send, "send_otp"),
+    Route("POST", "/signup", energy.sign_up, "sign_up"),
+    Route("POST", "/signin", energy.sign_in, "sign_in"),
+    Route("POST", "/setup", energy.set_up, "set_up"),
+    Route("POST", "/token/refresh", energy.refresh, "refresh_token"),
+    Route("POST", "/signout", energy.sign_out, "sign_out"),
+    Route("POST", "/changepassword", energy.change_password, "change_password"),
+    Route("POST", "/resetpassword", energy.reset_password, "reset_password"),
+    Route("GET", "/me", energy.me, "me"),
+    Route("POST", "/placebid/dayahead", bids.place, "place_bids"),
+    Route("GET", "/bids/dayahead", bids.list_own, "list_bids"),
+    Route("PATCH", "/bids/dayahead/{id}", bids.amend, "amend_bid"),
+    Route("DELETE", "/bids/dayahead/{id}", bids.withdraw, "withdraw_bid"),
+    Route("GET", "/book/dayahead", market.get_book, "get_book"),
+    Route("GET", "/setupstatus", compatibility.setup_status, "setup_status"),
+    Route("GET", "/userData", compatibility.user_data, "user_data"),
+    Route("GET", "/getTransactions", compatibility.transactions, "get_transactions"),
+    Route("POST", "/operator/signin", operators.sign_in, "operator_sign_in"),
+    Route("GET", "/healthz", health.healthz, "healthz"),
+    Route("GET", "/readyz", health.readyz, "readyz"),
+)
+
+
+def add_routes(app: web.Application) -> None:
+    """Give the application every route of the table."""
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, route.handler, name=route.name)

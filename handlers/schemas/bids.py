@@ -1,0 +1,196 @@
+"""Requests about bids, but for the array of bids itself (bid_array.py).
+
+What lives here: their schemas and dataclasses, and how a bid is shown. What must not: prices as anything but ticks.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import orjson
+from marshmallow import Schema, ValidationError, fields
+
+from handlers.schemas.base import InvalidRequest, Reading, RequestSchema
+from handlers.schemas.bid_array import BidFaults, BidLimits, Change, ParsedBids, parse_bids, parse_change
+from handlers.schemas.fields import Number, Text
+from market.bid_ids import bid_id
+from market.slots import SlotError, format_slot, parse_timeslot
+from market.ticks import Tick
+from storage.commands import Bid, Receipt
+
+PAGE_LIMIT = 1000
+# Far enough from the ends of the calendar, and of what a bid's id can say, for every sum of days.
+_YEARS = range(2001, 2301)
+
+
+class Day(Text):
+    """A delivery day, `2026-11-23`."""
+
+    def read(self, text: str) -> date:
+        """The day."""
+        try:
+            # fromisoformat also reads 20261123 and week dates.
+            if len(text) != 10 or not text.isascii():
+                raise ValueError
+            day = date.fromisoformat(text)
+        except ValueError:
+            raise ValidationError("must be a day like 2026-11-23") from None
+        if day.year not in _YEARS:
+            raise ValidationError(f"must be a day of the years {_YEARS.start} to {_YEARS[-1]}")
+        return day
+
+
+class Slot(fields.Field[int]):
+    """One time slot: `10:00-10:15`, `10:00` or 1..96."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> int:  # noqa: ARG002
+        try:
+            slots = parse_timeslot(value)
+        except SlotError as fault:
+            raise ValidationError(str(fault)) from None
+        if len(slots) != 1:
+            raise ValidationError("must be a single slot like 10:00-10:15")
+        return slots[0]
+
+
+@dataclass(frozen=True, slots=True)
+class DayQuery:
+    day: date | None = None
+    slot: int | None = None
+
+
+class DayQuerySchema(RequestSchema[DayQuery]):
+    target = DayQuery
+    day = Day(data_key="deliveryDate", required=False, metadata={"example": "2026-11-23", "format": "date"})
+    slot = Slot(data_key="timeslot", metadata={"example": "10:00-10:15"})
+
+
+@dataclass(frozen=True, slots=True)
+class BidsQuery:
+    day: date | None = None
+    slot: int | None = None
+    after: int = 0
+    limit: int = 500
+
+
+class BidsQuerySchema(RequestSchema[BidsQuery]):
+    target = BidsQuery
+    day = Day(data_key="deliveryDate", required=False, metadata={"example": "2026-11-23", "format": "date"})
+    slot = Slot(data_key="timeslot", metadata={"example": "10:00-10:15"})
+    after = Number(
+        low=0,
+        high=2**53,
+        is_whole=True,
+        required=False,
+        metadata={"description": "`next` of the page before", "example": 0},
+    )
+    limit = Number(low=1, high=PAGE_LIMIT, is_whole=True, required=False, metadata={"example": 500})
+
+
+class OneBidSchema(Schema):
+    """A bid of `arr`, for the documentation; bid_array.py reads the whole array in one loop."""
+
+    timeslot = fields.String(
+        required=True,
+        metadata={"example": "10:00-10:15", "description": "A slot, its number, or a longer range of slots"},
+    )
+    volume = fields.String(required=True, metadata={"example": "2.5", "description": "kWh"})
+    price = fields.String(required=True, metadata={"example": "4.25", "description": "INR per kWh"})
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceBids:
+    bids: ParsedBids
+    day: date | None
+
+
+class PlaceBidsSchema(RequestSchema[PlaceBids]):
+    """A placement. `timeslot`, `volume`, `price` beside `arr` fill what its objects leave out, or are one bid."""
+
+    target = PlaceBids
+    arr = fields.List(fields.Nested(OneBidSchema), metadata={"description": "The bids"})
+    timeslot = fields.String(metadata={"description": "For every bid of arr that has none"})
+    volume = fields.String(metadata={"description": "For every bid of arr that has none; kWh"})
+    price = fields.String(metadata={"description": "For every bid of arr that has none; INR per kWh"})
+    day = Day(data_key="deliveryDate", required=False, metadata={"example": "2026-11-23", "format": "date"})
+
+
+class PinnedDaySchema(RequestSchema[DayQuery]):
+    target = DayQuery
+    day = Day(data_key="deliveryDate", required=False)
+
+
+class AmendBidSchema(RequestSchema[Change]):
+    """A change of one bid: at least one of both."""
+
+    target = Change
+    price = fields.String(metadata={"example": "4.25", "description": "INR per kWh"})
+    volume = fields.String(metadata={"example": "2.5", "description": "kWh"})
+
+
+def read_placement(document: Mapping[str, Any], limits: BidLimits, reading: Reading) -> PlaceBids:
+    """A placement, with all faults of all bids and of the day at once. Raises InvalidRequest."""
+    errors: list[str] = []
+    bids: ParsedBids | None = None
+    day: date | None = None
+    try:
+        bids = parse_bids(document, limits)
+    except BidFaults as fault:
+        errors += fault.errors
+    if document.get("deliveryDate") is not None:
+        try:
+            day = PinnedDaySchema().read(document, reading).day
+        except InvalidRequest as fault:
+            errors += fault.errors
+    if bids is None or errors:
+        raise InvalidRequest(errors)
+    return PlaceBids(bids, day)
+
+
+def read_change(document: Mapping[str, Any], limits: BidLimits) -> Change:
+    """A change of one bid. Raises BidFaults."""
+    return parse_change(document, limits)
+
+
+@dataclass(frozen=True, slots=True)
+class BidView:
+    """Shows bids of one delivery day in JSON: decimals as texts."""
+
+    price_tick: Tick
+    volume_tick: Tick
+
+    def show(self, delivery_day: date, bid: Bid) -> dict[str, Any]:
+        """A bid as its owner sees it."""
+        return {
+            "id": bid_id(delivery_day, bid.bid_seq),
+            "deliveryDate": delivery_day.isoformat(),
+            "timeslot": format_slot(bid.slot),
+            "side": "sell" if bid.side == "S" else "buy",
+            "volume": self.volume_tick.format(bid.volume),
+            "price": self.price_tick.format(bid.price),
+            "status": "withdrawn" if bid.is_withdrawn else "open",
+            "filledVolume": self.volume_tick.format(0),
+            "clearingPrice": None,
+        }
+
+    def placement(self, receipt: Receipt) -> bytes:
+        """The answer to a placement."""
+        return orjson.dumps(
+            {
+                "message": "Bid placed successfully",
+                "deliveryDate": receipt.delivery_day.isoformat(),
+                "seq": receipt.seq,
+                "bids": [self.show(receipt.delivery_day, bid) for bid in receipt.bids],
+            }
+        )
+
+    def single(self, message: str) -> Callable[[Receipt], bytes]:
+        """How to answer a change or a withdrawal."""
+
+        def render(receipt: Receipt) -> bytes:
+            return orjson.dumps(
+                {"message": message, "seq": receipt.seq, "bid": self.show(receipt.delivery_day, receipt.bids[0])}
+            )
+
+        return render

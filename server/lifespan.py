@@ -1,0 +1,138 @@
+"""What the application needs while it lives: one cleanup_ctx for each resource, opened in order, closed in reverse.
+
+What lives here: opening and closing. What must not: using any of them.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from ipaddress import ip_address
+
+import structlog
+from aiohttp import web
+
+from auth.otp import OtpDigests
+from auth.passwords import Passwords
+from auth.tokens import Tokens
+from handlers.context import (
+    CODES,
+    DATABASE,
+    EPOCH_BASE,
+    HAS_OUTBOX,
+    MAIL,
+    MARKET,
+    OTP_DIGESTS,
+    PASSWORDS,
+    SESSIONS,
+    SMS,
+    TOKENS,
+    WRITER,
+)
+from server.config import Config, MailSettings, SmsSettings
+from server.gateways import SmtpSettings, TwilioSettings, open_gateways
+from server.outbox import DevelopmentOutbox
+from server.outbox_store import CodesOutboxStore
+from storage.book import read_identity
+from storage.codes import Codes
+from storage.database import Database
+from storage.idempotency import forget_old_responses
+from storage.notifications import Notifications
+from storage.sessions import Sessions
+from storage.writer import BookWriter
+
+log = structlog.get_logger("shakti")
+Resource = Callable[[web.Application], AsyncIterator[None]]
+
+
+def resources(config: Config, codes_clock: Callable[[], float]) -> tuple[Resource, ...]:
+    """Every resource of one process, in the order in which they open."""
+
+    async def database(app: web.Application) -> AsyncIterator[None]:
+        opened = await Database.open(
+            config.database.url, pool_size=config.database.pool_size, timeout_s=config.database.timeout_s
+        )
+        app[DATABASE] = opened
+        app[EPOCH_BASE] = await read_identity(opened)
+        sweeper = asyncio.create_task(forget_old_responses(opened), name="idempotency-sweeper")
+        yield
+        await _end(sweeper)
+        await opened.close()
+
+    async def identity(app: web.Application) -> AsyncIterator[None]:
+        secret = config.auth.secret_key
+        app[TOKENS] = Tokens(secret)
+        app[OTP_DIGESTS] = OtpDigests(secret)
+        passwords = Passwords(config.auth.bcrypt_cost)
+        app[PASSWORDS] = passwords
+        notifications = Notifications(config.database.url)
+        app[SESSIONS] = Sessions(app[TOKENS], app[DATABASE], notifications)
+        await notifications.start()
+        yield
+        await notifications.close()
+        passwords.close()
+
+    async def redis(app: web.Application) -> AsyncIterator[None]:
+        codes = Codes(config.redis.url, config.redis.timeout_s, codes_clock)
+        app[CODES] = codes
+        yield
+        await codes.close()
+
+    async def gateways(app: web.Application) -> AsyncIterator[None]:
+        outbox = DevelopmentOutbox(CodesOutboxStore(app[CODES]), _say)
+        opened = await open_gateways(_twilio(config.sms), _smtp(config.mail), outbox)
+        app[SMS] = opened.sms
+        app[MAIL] = opened.mail
+        app[HAS_OUTBOX] = opened.outbox is not None and is_loopback(config.server.host)
+        yield
+        await opened.close()
+
+    async def writer(app: web.Application) -> AsyncIterator[None]:
+        opened = BookWriter(app[DATABASE], app[MARKET].calendar, config.market.max_open_bids)
+        app[WRITER] = opened
+        opened.start()
+        yield
+        await opened.close()
+
+    return database, identity, redis, gateways, writer
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server bound to this host is reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _say(text: str) -> None:
+    # The development outbox speaks to a person at the console.
+    print(f"\n{text}\n", flush=True)  # noqa: T201
+
+
+def _twilio(sms: SmsSettings) -> TwilioSettings | None:
+    if not sms.is_configured:
+        return None
+    return TwilioSettings(sms.account_sid, sms.auth_token, sms.from_number, sms.base_url or None, sms.timeout_s)
+
+
+def _smtp(mail: MailSettings) -> SmtpSettings | None:
+    if not mail.is_configured:
+        return None
+    return SmtpSettings(
+        host=mail.host,
+        port=mail.port,
+        username=mail.username or None,
+        password=mail.password or None,
+        sender=mail.sender,
+        security=mail.security,
+        timeout_s=mail.timeout_s,
+        ca_file=mail.ca_file or None,
+    )

@@ -1,0 +1,3 @@
+-- Whether a connection still reaches its server.
+-- No parameters, no columns of interest.
+SELECT 1;

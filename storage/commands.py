@@ -1,0 +1,81 @@
+"""The changes that can be asked of a delivery day's book, and what comes back.
+
+What lives here: their shapes. What must not: deciding or doing them (batch.py, writer.py).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Place bids; slots 1..96, prices and volumes in ticks, parallel."""
+
+    side: str
+    slots: list[int]
+    prices: list[int]
+    volumes: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Amend:
+    """Change an open bid's price and/or volume, in ticks; None leaves it. The bid loses its time priority."""
+
+    bid_seq: int
+    price: int | None
+    volume: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Withdraw an open bid."""
+
+    bid_seq: int
+
+
+Change: TypeAlias = Place | Amend | Withdraw
+
+
+@dataclass(frozen=True, slots=True)
+class Bid:
+    """A bid as it stands after a change. `bid_seq` is the number of the event that placed it; prices and volumes in
+    ticks."""
+
+    bid_seq: int
+    side: str
+    slot: int
+    price: int
+    volume: int
+    is_withdrawn: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a command did: the bids as they stand now, and the sequence number of its last event."""
+
+    delivery_day: date
+    seq: int
+    bids: list[Bid]
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """A client's name for one request. The same key with another body is refused."""
+
+    method: str
+    path: str
+    key: str
+    body_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A change asked for by one account. `render` makes the response's body, which is kept with the key."""
+
+    account_id: int
+    delivery_day: date
+    change: Change
+    render: Callable[[Receipt], bytes]
+    key: IdempotencyKey | None = None

@@ -1,0 +1,162 @@
+"""The pool of PostgreSQL connections, and what becomes of its errors.
+
+What lives here: opening and closing the pool, deadlines, riding through a restart of the server. What must not: SQL,
+or what any statement means.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeAlias, TypeVar
+
+import asyncpg
+import asyncpg.pool
+from asyncpg import Record
+
+from storage.errors import DatabaseUnavailable
+from storage.sql import QUERIES
+
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+T = TypeVar("T")
+
+# What a connection raises that the server, or the way to it, has cut. InternalClientError is neither a PostgresError
+# nor an OSError, and is what a connection that went stale between two statements may raise.
+_DISCONNECTED: tuple[type[BaseException], ...] = (
+    OSError,
+    EOFError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.exceptions.OperatorInterventionError,
+    asyncpg.exceptions.ReadOnlySQLTransactionError,
+)
+# The server lives and cannot do it now: the disk is full, memory or connections have run out.
+_EXHAUSTED: tuple[type[BaseException], ...] = (
+    asyncpg.exceptions.InsufficientResourcesError,
+    asyncpg.exceptions.PostgresSystemError,
+)
+RETRY_PAUSE_S = 0.05
+
+
+class UnsafeDatabase(Exception):
+    """The server is set up so that it may lose what it acknowledged; the text says which setting."""
+
+
+def is_disconnect(fault: BaseException) -> bool:
+    """Whether `fault` says that the connection is gone, so that another one may do better."""
+    # asyncpg's complaint about an argument is an InterfaceError too; it is our fault and no connection's.
+    return isinstance(fault, _DISCONNECTED) and not isinstance(fault, ValueError)
+
+
+class Database:
+    """All use of PostgreSQL by one process. Every method is answered or raises DatabaseUnavailable within `timeout_s`
+    seconds, whatever state the server is in."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", dsn: str, timeout_s: float) -> None:
+        self._pool = pool
+        self.dsn = dsn
+        self.timeout_s = timeout_s
+
+    @classmethod
+    async def open(cls, dsn: str, *, pool_size: int, timeout_s: float) -> "Database":
+        """Connect and check that the server keeps what it acknowledges. Raises DatabaseUnavailable, UnsafeDatabase."""
+        try:
+            async with asyncio.timeout(max(timeout_s, 10.0)):
+                pool = await asyncpg.create_pool(
+                    dsn,
+                    min_size=min(2, pool_size),
+                    max_size=pool_size,
+                    timeout=timeout_s,
+                    command_timeout=timeout_s,
+                    server_settings={
+                        "application_name": "shakti",
+                        "timezone": "UTC",
+                        "jit": "off",
+                        # A process that stops in a transaction must not hold a delivery day's lock for long.
+                        "idle_in_transaction_session_timeout": f"{int(timeout_s * 1000) + 1000}ms",
+                        "statement_timeout": f"{int(timeout_s * 1000) + 1000}ms",
+                    },
+                )
+        except (*_DISCONNECTED, *_EXHAUSTED) as fault:
+            raise DatabaseUnavailable from fault
+        database = cls(pool, dsn, timeout_s)
+        off = [row["name"] for row in await database.fetch("health/durability")]
+        if off:
+            await database.close()
+            raise UnsafeDatabase(
+                f"PostgreSQL runs with {', '.join(off)} = off and may lose bids it acknowledged; switch it on"
+            )
+        return database
+
+    async def close(self) -> None:
+        """Close every connection; those in use after five seconds are cut."""
+        try:
+            async with asyncio.timeout(5):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+
+    async def fetch(self, query: str, *args: object) -> list[Record]:
+        """The rows of a query file that only reads. Tried again on another connection when one is cut."""
+        return await self._repeat(lambda connection: connection.fetch(QUERIES[query], *args))
+
+    async def fetchrow(self, query: str, *args: object) -> Record | None:
+        """The first row, or None, of a query file that only reads or whose repetition changes nothing."""
+        return await self._repeat(lambda connection: connection.fetchrow(QUERIES[query], *args))
+
+    async def _repeat(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                while True:
+                    try:
+                        async with self._pool.acquire() as connection:
+                            return await work(connection)
+                    except Exception as fault:
+                        if isinstance(fault, _EXHAUSTED):
+                            raise DatabaseUnavailable from fault
+                        if not is_disconnect(fault):
+                            raise
+                        await self._renew()
+        except TimeoutError as fault:
+            raise DatabaseUnavailable from fault
+
+    async def _renew(self) -> None:
+        """Have the pool replace its connections, and give the server a moment."""
+        await self._pool.expire_connections()
+        await asyncio.sleep(RETRY_PAUSE_S)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """One read-committed transaction: committed when the block ends, rolled back when it raises.
+
+        A connection found dead before the block began is replaced. One cut within it raises DatabaseUnavailable; then
+        it is not known here whether a commit arrived (pg_xact_status tells, see storage/writer.py).
+        """
+        try:
+            async with asyncio.timeout(self.timeout_s), contextlib.AsyncExitStack() as stack:
+                connection = await self._begin(stack)
+                yield connection
+        except TimeoutError as fault:
+            raise DatabaseUnavailable from fault
+        except Exception as fault:
+            if is_disconnect(fault) or isinstance(fault, _EXHAUSTED):
+                raise DatabaseUnavailable from fault
+            raise
+
+    async def _begin(self, stack: contextlib.AsyncExitStack) -> Connection:
+        while True:
+            attempt = contextlib.AsyncExitStack()
+            try:
+                connection = await attempt.enter_async_context(self._pool.acquire())
+                await attempt.enter_async_context(connection.transaction())
+            except Exception as fault:
+                await attempt.aclose()
+                if not is_disconnect(fault):
+                    raise
+                await self._renew()
+            except BaseException:
+                await attempt.aclose()
+                raise
+            else:
+                stack.push_async_exit(attempt.pop_all())
+                return connection

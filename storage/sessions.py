@@ -1,0 +1,120 @@
+"""Who a token speaks for: checked once, remembered until it expires or is revoked, in every process.
+
+What lives here: the cache of checked tokens, revocation and its announcement. What must not: how tokens are signed
+(auth/tokens.py), or which endpoint asks for which purpose.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from auth.tokens import Claims, Purpose, TokenError, Tokens
+from storage.database import Database
+from storage.notifications import Notifications
+from storage.sql import QUERIES
+
+CHANNEL = "shakti_revocations"
+_MAX_CACHED = 200_000
+# The word by which a revocation names its subject.
+_SUBJECT_WORDS = {
+    Purpose.ACCOUNT: "account",
+    Purpose.SHIPPER: "partner",
+    Purpose.TRANSPORTER: "partner",
+    Purpose.OPERATOR: "operator",
+}
+_FIND = {
+    Purpose.ACCOUNT: "sessions/find_account",
+    Purpose.SHIPPER: "sessions/find_partner",
+    Purpose.TRANSPORTER: "sessions/find_partner",
+    Purpose.OPERATOR: "sessions/find_operator",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A checked token. `kind` is the account's type, the partner's kind, or "operator"."""
+
+    claims: Claims
+    kind: str
+
+    @property
+    def account_id(self) -> int:
+        return self.claims.subject
+
+    @property
+    def side(self) -> str:
+        """A prosumer sells, a consumer buys."""
+        return "S" if self.kind == "prosumer" else "B"
+
+
+class Sessions:
+    """Checks tokens against their signature, their subject and the revocations.
+
+    A checked token is remembered by its digest. Revocations are announced by PostgreSQL and evict it; while this
+    process cannot hear announcements it asks the database about every token instead.
+    """
+
+    def __init__(self, tokens: Tokens, database: Database, notifications: Notifications) -> None:
+        self._tokens = tokens
+        self._database = database
+        self._notifications = notifications
+        self._cache: dict[bytes, Session] = {}
+        self._named: dict[str, set[bytes]] = {}
+        # Counts announcements, so that an answer read before one is not remembered after it.
+        self._announcements = 0
+        notifications.listen(CHANNEL, self._evict, on_reconnect=self._forget)
+
+    async def check(self, token: str, *purposes: Purpose) -> Session:
+        """The session of a token made for one of `purposes`. Raises TokenError, DatabaseUnavailable."""
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        known = self._cache.get(digest)
+        if known is not None and self._notifications.is_live:
+            if known.claims.purpose not in purposes or known.claims.expires_at <= datetime.now(UTC):
+                raise TokenError("expired or of another purpose")
+            return known
+        claims = self._tokens.verify(token, *purposes)
+        heard = self._announcements
+        row = await self._database.fetchrow(_FIND[claims.purpose], claims.subject, claims.generation, claims.jti)
+        if row is None:
+            raise TokenError("revoked")
+        session = Session(claims, row["kind"])
+        if heard == self._announcements:
+            self._remember(digest, session)
+        return session
+
+    async def revoke(self, session: Session) -> None:
+        """Revoke one token for good. Other tokens of its subject stay valid."""
+        async with self._database.transaction() as connection:
+            await connection.execute(QUERIES["sessions/revoke"], session.claims.jti, session.claims.expires_at)
+        self._evict(f"jti:{session.claims.jti}")
+
+    def _remember(self, digest: bytes, session: Session) -> None:
+        self._cache[digest] = session
+        for name in _names(session):
+            self._named.setdefault(name, set()).add(digest)
+        if len(self._cache) > _MAX_CACHED:
+            self._drop(next(iter(self._cache)))
+
+    def _drop(self, digest: bytes) -> None:
+        session = self._cache.pop(digest)
+        for name in _names(session):
+            digests = self._named[name]
+            digests.discard(digest)
+            if not digests:
+                del self._named[name]
+
+    def _evict(self, name: str) -> None:
+        self._announcements += 1
+        for digest in list(self._named.get(name, ())):
+            self._drop(digest)
+
+    def _forget(self) -> None:
+        self._announcements += 1
+        self._cache.clear()
+        self._named.clear()
+
+
+def _names(session: Session) -> tuple[str, str]:
+    """What an announcement may call a session by: its own token, or all tokens of its subject."""
+    claims = session.claims
+    return f"jti:{claims.jti}", f"{_SUBJECT_WORDS[claims.purpose]}:{claims.subject}"
