@@ -167,7 +167,7 @@ async def _send(request: web.Request, partner: PartnerEmail) -> bool:
     if earlier is None:
         return False
     try:
-        await app[MAIL].send(verification_mail(app, partner.email, token))
+        await app[MAIL].send(await verification_mail(app, partner.email, token))
     except BaseException:
         await email_links.restore(app[DATABASE], partner.partner_id, claims.jti, earlier)
         raise

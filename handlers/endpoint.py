@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any
 
 from aiohttp import web
+from marshmallow import Schema
 
 from auth.tokens import Purpose
 from handlers.schemas.base import RequestSchema
@@ -28,10 +29,12 @@ class Family(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A documented answer: what it means, and an example of its whole body."""
+    """A documented answer: what it means, and an example of its whole body. Without a `schema` the example's own shape
+    is documented, which needs one where a value can be null or left out."""
 
     description: str
     example: Mapping[str, Any] | None = None
+    schema: type[Schema] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ class Endpoint:
     failure: Mapping[str, Any] | None = None
     request: type[RequestSchema[Any]] | None = None
     query: type[RequestSchema[Any]] | None = None
+    # JSON schemas of the variables in its path, for documentation.
+    path: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     answers: Mapping[int, Answer] = field(default_factory=dict)
     # Public once market.public_book is set.
     is_book: bool = False

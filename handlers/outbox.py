@@ -27,7 +27,7 @@ async def list_messages(request: web.Request) -> web.Response:
         raise web.HTTPNotFound
     messages = [orjson.loads(text) for text in await request.app[CODES].list_outbox(_LISTED)]
     if prefers_html(request.headers.get("Accept", "")):
-        response = aiohttp_jinja2.render_template("outbox.html", request, {"messages": messages})
+        response = await aiohttp_jinja2.render_template_async("outbox.html", request, {"messages": messages})
     else:
         response = json_response(messages)
     response.headers.add("Vary", "Accept")

@@ -55,7 +55,9 @@ async def verify_email(request: web.Request) -> web.Response:
         page = _PAGES[await follow_link(request)]
     except Unavailable:
         page = _UNAVAILABLE
-    response = aiohttp_jinja2.render_template("verify_email.html", request, {"page": page}, status=page.status)
+    response = await aiohttp_jinja2.render_template_async(
+        "verify_email.html", request, {"page": page}, status=page.status
+    )
     if page is _UNAVAILABLE:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response

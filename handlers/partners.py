@@ -4,6 +4,7 @@ What lives here: their endpoints, made once for each kind. What must not: the ve
 e-mails (email.py).
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,20 @@ from auth.phones import PhoneError, parse_phone
 from handlers.context import CLIENT_ADDRESS, DATABASE, IDENTITY, PASSWORDS, SESSION
 from handlers.endpoint import Answer, Endpoint, Family, Handler, endpoint
 from handlers.errors import InvalidCredentials, InvalidRequest, InvalidToken
+from handlers.partner_answers import (
+    EXAMPLES,
+    FAILED,
+    FAILURE,
+    FOREIGN,
+    INVALID,
+    INVALID_LOGIN,
+    NO_TOKEN,
+    TAGS,
+    TOO_MANY,
+    WRONG_CREDENTIALS,
+    login_example,
+    me_example,
+)
 from handlers.requests import QUARTER_OF_AN_HOUR_S, issue_token, json_response, read_json, take
 from handlers.schemas.partners import (
     PURPOSES,
@@ -31,57 +46,10 @@ from storage.codes import Limit
 from storage.errors import AlreadyRegistered
 from storage.partners import NewPartner, PartnerCredentials, PartnerKind
 
-_TAGS = {PartnerKind.SHIPPER: "Shippers", PartnerKind.TRANSPORTER: "Transporters"}
-_FAILURE = {"success": False, "message": "Internal server error"}
 _TAKEN = {
     "email": "Email is already registered",
     "gst": "GST number is already registered",
     "phone": "Phone number is already registered",
-}
-_INVALID = Answer(
-    "Fields are missing or wrong, or belong to another account; all faults at once",
-    {
-        "success": False,
-        "message": "Validation failed",
-        "errors": ["Password is required", "Email is already registered"],
-    },
-)
-_TOO_MANY = Answer(
-    "Too many from this address or for this account; Retry-After says when again",
-    {"success": False, "message": "Too many requests; try again in 900 seconds"},
-)
-_NO_TOKEN = Answer("No valid token", {"success": False, "message": "Invalid token"})
-_FOREIGN = Answer(
-    "A token of the other kind of partner",
-    {"success": False, "message": "This token belongs to another kind of account"},
-)
-_FAILED = Answer("A fault of ours, or a service that does not answer", _FAILURE)
-_SHIPPER_EXAMPLE = {
-    "id": 1,
-    "ownerName": "John Doe",
-    "ownerContactNumber": "9876543210",
-    "email": "john@example.com",
-    "phoneNumber": "9876543211",
-    "companyName": "ABC Logistics",
-    "companyAddress": "123 Main St",
-    "gstNumber": "27AAPFU0939F1ZV",
-    "createdAt": "2025-07-13T10:30:45.123Z",
-    "updatedAt": "2025-07-13T10:30:45.123Z",
-}
-_EXAMPLES: Mapping[PartnerKind, Mapping[str, Any]] = {
-    PartnerKind.SHIPPER: _SHIPPER_EXAMPLE,
-    PartnerKind.TRANSPORTER: {
-        "id": 1,
-        "ownerName": "Alex Johnson",
-        "ownerContactNumber": "9876543212",
-        "email": "alex@transco.com",
-        "phoneNumber": "9876543213",
-        "companyName": "TransCo Logistics",
-        "companyAddress": "456 Transport Hub",
-        "gstNumber": "27AAPFU0939F1ZV",
-        "createdAt": "2025-07-13T14:20:15.789Z",
-        "updatedAt": "2025-07-13T14:20:15.789Z",
-    },
 }
 
 
@@ -91,15 +59,15 @@ def _make_register(kind: PartnerKind) -> Handler:
     @endpoint(
         Endpoint(
             summary=f"Register a {kind}",
-            tag=_TAGS[kind],
+            tag=TAGS[kind],
             family=Family.PARTNER,
-            failure=_FAILURE,
+            failure=FAILURE,
             request=RegistrationSchema,
             answers={
-                201: Answer("Registered", {"success": True, "message": message, "data": _EXAMPLES[kind]}),
-                400: _INVALID,
-                429: _TOO_MANY,
-                500: _FAILED,
+                201: Answer("Registered", {"success": True, "message": message, "data": EXAMPLES[kind]}),
+                400: INVALID,
+                429: TOO_MANY,
+                500: FAILED,
             },
         )
     )
@@ -119,40 +87,19 @@ def _make_register(kind: PartnerKind) -> Handler:
 
 
 def _make_log_in(kind: PartnerKind) -> Handler:
-    example = _EXAMPLES[kind]
-    data = {
-        "id": 1,
-        "companyName": example["companyName"],
-        "email": example["email"],
-        "mobileNumber": example["ownerContactNumber"],
-    }
-    token_example = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9..."  # noqa: S105 - the document's own placeholder
-
     @endpoint(
         Endpoint(
             summary=f"Log in as a {kind}",
-            tag=_TAGS[kind],
+            tag=TAGS[kind],
             family=Family.PARTNER,
-            failure=_FAILURE,
+            failure=FAILURE,
             request=LoginSchema,
             answers={
-                200: Answer(
-                    "Logged in",
-                    {"success": True, "message": "Login successful", "token": token_example, "data": data},
-                ),
-                400: Answer(
-                    "A field is missing or wrong",
-                    {
-                        "success": False,
-                        "message": "Validation failed",
-                        "errors": ["Email or mobile number is required", "Password is required"],
-                    },
-                ),
-                401: Answer(
-                    "No such account, or another password", {"success": False, "message": "Invalid credentials"}
-                ),
-                429: _TOO_MANY,
-                500: _FAILED,
+                200: Answer("Logged in", login_example(kind)),
+                400: INVALID_LOGIN,
+                401: WRONG_CREDENTIALS,
+                429: TOO_MANY,
+                500: FAILED,
             },
         )
     )
@@ -175,19 +122,17 @@ def _make_log_in(kind: PartnerKind) -> Handler:
 
 
 def _make_me(kind: PartnerKind) -> Handler:
-    shown = {**_EXAMPLES[kind], "emailVerified": True, "phoneVerified": True, "ownerContactVerified": False}
-
     @endpoint(
         Endpoint(
             summary=f"The {kind}'s own account",
-            tag=_TAGS[kind],
+            tag=TAGS[kind],
             family=Family.PARTNER,
             purposes=(PURPOSES[kind],),
             foreign=tuple(purpose for other, purpose in PURPOSES.items() if other is not kind),
             answers={
-                200: Answer("The account", {"success": True, "data": shown}),
-                401: _NO_TOKEN,
-                403: _FOREIGN,
+                200: Answer("The account", me_example(kind)),
+                401: NO_TOKEN,
+                403: FOREIGN,
             },
         )
     )
@@ -270,11 +215,9 @@ async def _find(request: web.Request, kind: PartnerKind, asked: Login) -> tuple[
         key = email_key(asked.email)
         return key, await partners.find_credentials_by_email(database, kind, key)
     number = asked.mobile_number or ""
-    try:
+    # What is no number is looked for all the same: no account has it, and the answer takes as long as any.
+    with contextlib.suppress(PhoneError):
         number = parse_phone(number, request.app[IDENTITY].default_region)
-    except PhoneError:
-        # It is looked for all the same: no account has it, and the answer takes as long as any.
-        pass
     return number, await partners.find_credentials_by_phone(database, kind, number)
 
 

@@ -7,7 +7,19 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from handlers import bids, compatibility, energy, health, market, operators
+from handlers import (
+    bids,
+    compatibility,
+    email,
+    energy,
+    health,
+    market,
+    operators,
+    otp,
+    outbox,
+    pages,
+    partners,
+)
 from handlers.endpoint import Handler
 
 
@@ -39,6 +51,19 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/setupstatus", compatibility.setup_status, "setup_status"),
     Route("GET", "/userData", compatibility.user_data, "user_data"),
     Route("GET", "/getTransactions", compatibility.transactions, "get_transactions"),
+    Route("POST", "/api/shipper/register", partners.register_shipper, "register_shipper"),
+    Route("POST", "/api/shipper/login", partners.log_in_shipper, "log_in_shipper"),
+    Route("GET", "/api/shipper/me", partners.get_shipper, "get_shipper"),
+    Route("POST", "/api/transporters/register", partners.register_transporter, "register_transporter"),
+    Route("POST", "/api/transporters/login", partners.log_in_transporter, "log_in_transporter"),
+    Route("GET", "/api/transporters/me", partners.get_transporter, "get_transporter"),
+    Route("POST", "/api/validate/send-otp", otp.send, "send_partner_otp"),
+    Route("POST", "/api/validate/verify-otp", otp.verify, "verify_partner_otp"),
+    Route("POST", "/api/email/check-email-status", email.check_status, "check_email_status"),
+    Route("POST", "/api/email/send-email-link", email.send_link, "send_email_link"),
+    Route("GET", "/api/email/verify-email-link", email.verify_link, "verify_email_link"),
+    Route("GET", "/verify-email", pages.verify_email, "verify_email_page"),
+    Route("GET", "/dev/outbox", outbox.list_messages, "list_outbox"),
     Route("POST", "/operator/signin", operators.sign_in, "operator_sign_in"),
     Route("GET", "/healthz", health.healthz, "healthz"),
     Route("GET", "/readyz", health.readyz, "readyz"),

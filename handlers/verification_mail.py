@@ -15,7 +15,7 @@ from handlers.messaging import Mail
 _SUBJECT = "Verify your e-mail address for Shakti"
 
 
-def verification_mail(app: web.Application, to: str, token: str) -> Mail:
+async def verification_mail(app: web.Application, to: str, token: str) -> Mail:
     """The mail with the link for `token`, as text and as HTML."""
     rules = app[IDENTITY]
     templates = aiohttp_jinja2.get_env(app)
@@ -24,8 +24,8 @@ def verification_mail(app: web.Application, to: str, token: str) -> Mail:
         "link": f"{rules.link_base}/verify-email?token={token}",
         "lifetime": _in_words(rules.email_link_lifetime),
     }
-    text = templates.get_template("mail/verify_email.txt").render(shown)
-    html = templates.get_template("mail/verify_email.html").render(shown)
+    text = await templates.get_template("mail/verify_email.txt").render_async(shown)
+    html = await templates.get_template("mail/verify_email.html").render_async(shown)
     return Mail(to=to, subject=_SUBJECT, text=text, html=html)
 
 

@@ -14,17 +14,12 @@ from pathlib import Path
 
 import asyncpg
 
-from auth.passwords import Passwords
+from server.addresses import is_loopback, own_url
 from server.config import PROJECT_DIR, Config, ConfigError, load_config
 from server.embedded import EmbeddedError, EmbeddedServices
-from server.lifespan import is_loopback
 from server.logs import set_up_logs
-from server.rules import market_rules, own_url
 from server.secret import signing_secret
-from server.worker import EX_CONFIG, run_worker
 from server.workers import WorkerPlan, run_workers
-from storage import operators
-from storage.database import Database
 from storage.errors import AlreadyRegistered, DatabaseUnavailable
 from storage.migrations import MigrationError, migrate
 
@@ -56,9 +51,16 @@ def serve(config_file: Path | None, flags: Flags) -> int:
 
 def worker(config_file: Path | None, flags: Flags) -> int:
     """One worker, as `serve` starts it: everything it needs is in its environment."""
-    config = load_config(config_file, flags=flags)
-    set_up_logs(config.log)
-    return run_worker(config, int(os.environ["SHAKTI_WORKER_PORT"]))
+    # Here and not above: the parent process need not load the whole application to watch over it.
+    from server.worker import run_worker
+
+    try:
+        config = load_config(config_file, flags=flags)
+        set_up_logs(config.log)
+        return run_worker(config, int(os.environ["SHAKTI_WORKER_PORT"]))
+    except ConfigError as fault:
+        _complain(f"Shakti cannot start: {fault}")
+        return os.EX_CONFIG
 
 
 def migrate_database(config_file: Path | None, flags: Flags) -> int:
@@ -73,6 +75,10 @@ def migrate_database(config_file: Path | None, flags: Flags) -> int:
 
 def create_operator(config_file: Path | None, flags: Flags, name: str) -> int:
     """Make an operator and print the password, once."""
+    from auth.passwords import Passwords
+    from storage import operators
+    from storage.database import Database
+
     password = secrets.token_urlsafe(18)
 
     async def create(config: Config) -> None:
@@ -109,7 +115,6 @@ def _with_services(
     try:
         config = load_config(config_file, flags=flags)
         set_up_logs(config.log)
-        market_rules(config)
         config = _with_absolute_data_dir(config)
         embeds_database = not config.database.url
         services = EmbeddedServices(
@@ -126,7 +131,7 @@ def _with_services(
         return work(config, services)
     except ConfigError as fault:
         _complain(f"Shakti cannot start: {fault}")
-        return EX_CONFIG
+        return os.EX_CONFIG
     except (EmbeddedError, MigrationError) as fault:
         _complain(f"Shakti cannot start: {fault}")
         return 1

@@ -7,7 +7,10 @@ What lives here: everything that is particular to PostgreSQL as an embedded serv
 import os
 import shutil
 import signal
+import socket
+import struct
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -22,6 +25,7 @@ SOCKET_NAME = ".s.PGSQL.5432"
 _ROLE = _DATABASE = "shakti"
 _INITDB_TIMEOUT_S = 120.0
 _CREATEDB_TIMEOUT_S = 30.0
+_PROBE_TIMEOUT_S = 0.25
 # Nothing of ours: PGHOST, PGPORT or PGDATA of a PostgreSQL on this machine would reach into this one.
 _ENVIRON = {"PATH": "/usr/bin:/bin", "LC_ALL": "C"}
 # The programs are started inside the data directory and told to find it there. So the user they run as needs no right
@@ -52,8 +56,6 @@ class EmbeddedPostgres:
     """The PostgreSQL whose data lie in `<data_dir>/postgres` and whose socket lies in `socket_dir`."""
 
     name = "PostgreSQL"
-    # Fast shutdown, then immediate shutdown (after five seconds that kills its own children), then nothing is asked.
-    stop_signals = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 6.0), (signal.SIGKILL, 2.0))
 
     def __init__(self, data_dir: Path, socket_dir: Path, user: ServiceUser) -> None:
         self.log = data_dir / "postgres.log"
@@ -125,13 +127,39 @@ class EmbeddedPostgres:
             return False
         return len(lines) >= 8 and lines[0].strip() == str(pid) and lines[7].strip() == "ready"
 
+    def stop_signals(self, pid: int) -> Sequence[tuple[signal.Signals, float]]:  # noqa: ARG002 - of Program
+        """See Program. Fast shutdown writes everything out; immediate shutdown (which kills its own children after five
+        seconds) leaves that to the next start, and is as safe. While it recovers from a crash of one of its processes,
+        PostgreSQL 18.4 takes the former for noted and goes on running."""
+        immediate = ((signal.SIGQUIT, 6.0), (signal.SIGKILL, 2.0))
+        return ((signal.SIGINT, 8.0), *immediate) if self._lets_clients_in() else immediate
+
+    def _lets_clients_in(self) -> bool:
+        """Asked at the door, for postmaster.pid says "ready" through a recovery too."""
+        parameters = f"user\0{_ROLE}\0database\0postgres\0\0".encode()
+        startup = struct.pack("!ii", len(parameters) + 8, 3 << 16) + parameters
+        terminate = struct.pack("!ci", b"X", 4)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(_PROBE_TIMEOUT_S)
+            try:
+                client.connect(str(self._socket_dir / SOCKET_NAME))
+                client.sendall(startup + terminate)
+                answer = client.recv(1024)
+                # To the end, lest its log tells of a client that hung up.
+                while client.recv(4096):
+                    pass
+            except OSError:
+                return False
+        # "Cannot connect now", as the error's code; to be one client too many is no recovery.
+        return bool(answer) and b"C57P03\0" not in answer
+
     @property
     def _directory(self) -> Path:
         return self._unfinished if self._is_new else self._cluster
 
     def _check_version(self) -> None:
         try:
-            version = (self._cluster / "PG_VERSION").read_text(encoding="ascii", errors="replace").strip()
+            version = (self._cluster / "PG_VERSION").read_text(encoding="utf-8", errors="replace").strip()
         except FileNotFoundError:
             raise EmbeddedError(
                 f"{self._cluster} is no PostgreSQL data directory: it has no file PG_VERSION. Move it away, or choose "

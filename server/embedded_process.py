@@ -38,9 +38,6 @@ class Program(Protocol):
     def log(self) -> Path:
         """The file its output goes to."""
 
-    @property
-    def stop_signals(self) -> Sequence[tuple[signal.Signals, float]]:
-        """Signals that end it, gentlest first, with the seconds each is given."""
 
     def clear(self, wait_s: float) -> bool:
         """Remove what a dead run left behind; False while some of its processes are still there."""
@@ -50,6 +47,9 @@ class Program(Protocol):
 
     def is_ready(self, pid: int) -> bool:
         """Whether the process answers clients. Returns within a tenth of a second."""
+
+    def stop_signals(self, pid: int) -> Sequence[tuple[signal.Signals, float]]:
+        """Signals that end the process, gentlest first, with the seconds each is given."""
 
 
 class Keeper:
@@ -63,6 +63,7 @@ class Keeper:
         self._launched_s = 0.0
         self._next_launch_s = 0.0
         self._log_offset = 0
+        self._to_send: list[tuple[signal.Signals, float]] = []
 
     def begin(self) -> None:
         """Start the server without waiting for it. Raises EmbeddedError."""
@@ -115,17 +116,21 @@ class Keeper:
         return self._relaunch(now) if now >= self._next_launch_s else []
 
     def signal_stop(self) -> None:
-        """Ask the server to end, without waiting for it."""
+        """Ask the server to end, without waiting for it; stop() then goes on from there."""
         if self._process is not None:
-            _send(self._process, self._program.stop_signals[0][0])
+            self._to_send = list(self._program.stop_signals(self._process.pid))
+            _send(self._process, self._to_send[0][0])
 
     def stop(self) -> None:
         """End the server: the gentle way first, then the others. Returns within the sum of their times."""
-        process, self._process = self._process, None
-        if process is None:
+        if self._process is None:
             return
-        for number, patience_s in self._program.stop_signals:
-            _send(process, number)
+        if not self._to_send:
+            self.signal_stop()
+        process, self._process = self._process, None
+        for number, patience_s in self._to_send:
+            if number != self._to_send[0][0]:
+                _send(process, number)
             try:
                 process.wait(patience_s)
                 break

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -40,7 +41,6 @@ class EmbeddedRedis:
     """The server whose data lie in `<data_dir>/redis` and whose socket lies in `socket_dir`."""
 
     name = "Redis"
-    stop_signals = ((signal.SIGTERM, 5.0), (signal.SIGKILL, 2.0))
 
     def __init__(self, data_dir: Path, socket_dir: Path, user: ServiceUser) -> None:
         self.log = data_dir / "redis.log"
@@ -91,3 +91,7 @@ class EmbeddedRedis:
                 return client.recv(64).startswith(b"+PONG")
             except OSError:
                 return False
+
+    def stop_signals(self, pid: int) -> Sequence[tuple[signal.Signals, float]]:  # noqa: ARG002 - of Program
+        """See Program."""
+        return ((signal.SIGTERM, 5.0), (signal.SIGKILL, 2.0))

@@ -1,63 +1,20 @@
-"""The two ways out of the server, SMS and mail: their protocols, their one error, their settings, and the
-choice between a real service and the development outbox.
+"""The two ways out of the server, SMS and mail: their settings, and the choice between a real service and the
+development outbox.
 
-How a message really travels stands in twilio_sms.py, smtp_mail.py and outbox.py. Texts of messages do not
-live here, and neither does anything that knows of HTTP requests, OTPs or accounts.
+How a message really travels stands in twilio_sms.py, smtp_mail.py and outbox.py; what handlers see of it, in
+handlers/messaging.py. Texts of messages do not live here, and neither does anything that knows of HTTP requests,
+OTPs or accounts.
 """
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
+
+from handlers.messaging import MailGateway, SmsGateway
 
 if TYPE_CHECKING:
     from server.outbox import DevelopmentOutbox
     from server.twilio_sms import TwilioSms
-
-
-class GatewayError(Exception):
-    """A message was not delivered to its gateway, or nobody can tell whether it was.
-
-    `reason` is one short sentence without credentials and host names, fit for a client of the API. What the
-    service or the network really said is the `__cause__`: it may name hosts and accounts, so it belongs in
-    the log at most. `is_temporary`: the same message may succeed later. `retry_after_s`: the pause that the
-    service asked for, if it did.
-    """
-
-    def __init__(self, reason: str, *, is_temporary: bool, retry_after_s: float | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.is_temporary = is_temporary
-        self.retry_after_s = retry_after_s
-
-
-@dataclass(frozen=True, slots=True)
-class Mail:
-    """One mail to one address: the same content as plain text and as HTML."""
-
-    to: str
-    subject: str
-    text: str
-    html: str
-
-
-class SmsGateway(Protocol):
-    """Sends short messages. One `send` never makes two messages, whatever fails."""
-
-    async def send(self, to: str, body: str) -> None:
-        """Hands `body` to the service for the number `to` (E.164); GatewayError if that fails."""
-
-    async def close(self) -> None:
-        """Lets go of every connection; the gateway is of no use afterwards."""
-
-
-class MailGateway(Protocol):
-    """Sends mails."""
-
-    async def send(self, mail: Mail) -> None:
-        """Hands the mail to the service; GatewayError if that fails."""
-
-    async def close(self) -> None:
-        """Lets go of every connection; the gateway is of no use afterwards."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ What lives here: opening and closing. What must not: using any of them.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from ipaddress import ip_address
 
 import structlog
 from aiohttp import web
@@ -28,7 +27,8 @@ from handlers.context import (
     TOKENS,
     WRITER,
 )
-from server.config import Config, MailSettings, SmsSettings
+from server.addresses import is_loopback
+from server.config import Config, ConfigError, MailSettings, SmsSettings
 from server.gateways import SmtpSettings, TwilioSettings, open_gateways
 from server.outbox import DevelopmentOutbox
 from server.outbox_store import CodesOutboxStore
@@ -79,7 +79,10 @@ def resources(config: Config, codes_clock: Callable[[], float]) -> tuple[Resourc
 
     async def gateways(app: web.Application) -> AsyncIterator[None]:
         outbox = DevelopmentOutbox(CodesOutboxStore(app[CODES]), _say)
-        opened = await open_gateways(_twilio(config.sms), _smtp(config.mail), outbox)
+        try:
+            opened = await open_gateways(_twilio(config.sms), _smtp(config.mail), outbox)
+        except ValueError as fault:
+            raise ConfigError(f"[sms] or [mail]: {fault}") from None
         app[SMS] = opened.sms
         app[MAIL] = opened.mail
         app[HAS_OUTBOX] = opened.outbox is not None and is_loopback(config.server.host)
@@ -94,16 +97,6 @@ def resources(config: Config, codes_clock: Callable[[], float]) -> tuple[Resourc
         await opened.close()
 
     return database, identity, redis, gateways, writer
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a server bound to this host is reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, Protocol
 
-from server.gateways import Mail
+from handlers.messaging import Mail
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,4 +95,4 @@ def as_text(message: OutboxMessage) -> str:
 
 
 def _harmless(line: str) -> str:
-    return "".join(c if unicodedata.category(c)[0] == "C" else c for c in line)
+    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in line)

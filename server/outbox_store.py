@@ -13,7 +13,7 @@ from server.outbox import OutboxMessage
 from storage.codes import Codes
 
 
-class RedisOutboxStore:
+class CodesOutboxStore:
     """An OutboxStore over the codes' Redis."""
 
     def __init__(self, codes: Codes) -> None:

@@ -11,6 +11,7 @@ from handlers.schemas.bid_array import BidLimits
 from market.calendar import Calendar
 from market.clearing import PriceRule
 from market.ticks import Tick, TickError
+from server.addresses import own_url
 from server.config import Config, ConfigError
 from storage.codes import OtpRules
 
@@ -74,11 +75,3 @@ def identity_rules(config: Config) -> IdentityRules:
         partner_requests_per_address=limits.partner_requests_per_address,
         link_base=(server.frontend_url or server.public_url or own_url(server.host, server.port)).rstrip("/"),
     )
-
-
-def own_url(host: str, port: int) -> str:
-    """The address under which a browser on this machine reaches the server."""
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound
-    if ":" in shown and not shown.startswith("["):
-        shown = f"[{shown}]"
-    return f"http://{shown}:{port}"

@@ -18,7 +18,8 @@ from enum import Enum
 
 import aiosmtplib
 
-from server.gateways import GatewayError, Mail, SmtpSettings
+from handlers.messaging import GatewayError, Mail
+from server.gateways import SmtpSettings
 
 _RETRY_PAUSE_S = 0.3
 _QUIT_TIMEOUT_S = 1.0

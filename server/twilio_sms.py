@@ -32,7 +32,8 @@ from twilio.http.async_http_client import (  # type: ignore[import-untyped]  # t
 from twilio.rest import Client  # type: ignore[import-untyped]  # twilio ships no py.typed
 from twilio.rest.api import Api  # type: ignore[import-untyped]  # twilio ships no py.typed
 
-from server.gateways import GatewayError, TwilioSettings
+from handlers.messaging import GatewayError
+from server.gateways import TwilioSettings
 
 # Pauses before the second and the third try, where it is certain that nothing was sent.
 _PAUSES_S = (0.2, 0.5)

@@ -4,6 +4,7 @@ What lives here: the process's life. What must not: starting other processes (wo
 """
 
 import asyncio
+import os
 import signal
 import sys
 
@@ -20,7 +21,7 @@ from storage.errors import Unavailable
 
 log = structlog.get_logger("shakti.worker")
 # How a parent is told that the settings, not this process, are at fault (sysexits.h EX_CONFIG).
-EX_CONFIG = 78
+EX_CONFIG = os.EX_CONFIG
 _KEEPALIVE_S = 75.0
 
 

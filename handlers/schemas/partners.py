@@ -137,7 +137,7 @@ class EmailLink:
 
 
 class EmailLinkSchema(RequestSchema[EmailLink]):
-    """Documents the query of a link; the handler takes the token as it comes, so that every bad one is answered alike."""
+    """Documents a link's query; the handler takes the token as it comes, so that every bad one is answered alike."""
 
     target = EmailLink
     token = Text(max_length=2048, metadata={"example": "eyJhbGciOiJIUzI1NiIsInR..."})

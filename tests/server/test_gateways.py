@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from server.gateways import GatewayError, Mail, SmtpSettings, TwilioSettings, open_gateways
+from handlers.messaging import GatewayError, Mail
+from server.gateways import Gateways, SmtpSettings, TwilioSettings, open_gateways
 from server.outbox import DevelopmentOutbox
 from server.smtp_mail import SmtpMail
 from tests.server.test_outbox import ListStore
@@ -60,6 +61,27 @@ async def test_one_real_service_is_enough_to_hide_the_outbox(real: str) -> None:
     await gateways.close()
 
 
+async def test_both_gateways_are_closed_even_if_the_first_cannot_be() -> None:
+    closed: list[str] = []
+
+    class Gateway:
+        def __init__(self, name: str, *, is_broken: bool) -> None:
+            self.name = name
+            self.is_broken = is_broken
+
+        async def send(self, *message: object, **named: object) -> None:
+            raise AssertionError(f"nothing is sent here, not even {message} {named}")
+
+        async def close(self) -> None:
+            closed.append(self.name)
+            if self.is_broken:
+                raise OSError("cannot close")
+
+    with pytest.raises(OSError, match="cannot close"):
+        await Gateways(Gateway("sms", is_broken=True), Gateway("mail", is_broken=False), None).close()
+    assert closed == ["sms", "mail"]
+
+
 async def test_a_setting_that_cannot_work_stops_the_start() -> None:
     with pytest.raises(ValueError, match="must begin with https"):
         await open_gateways(replace(TWILIO, base_url="http://sms.example.in"), None, an_outbox())
@@ -78,22 +100,28 @@ def test_a_server_without_twilio_never_imports_it() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode == 0
 
 
-def test_the_event_loop_turns_while_the_services_are_opened() -> None:
+@pytest.mark.parametrize(
+    ("twilio", "smtp"),
+    [
+        ("TwilioSettings('AC1', 'token', '+15005550006', None, 1.0)", None),
+        (None, "SmtpSettings('127.0.0.1', 25, None, None, 'a@example.in', 'tls', 1.0, None)"),
+    ],
+    ids=["twilio", "smtp"],
+)
+def test_the_event_loop_turns_while_a_service_is_opened(twilio: str | None, smtp: str | None) -> None:
     code = (
         "import asyncio, sys\n"
         "from server.gateways import SmtpSettings, TwilioSettings, open_gateways\n"
         "from server.outbox import DevelopmentOutbox\n"
-        "twilio = TwilioSettings('AC1', 'token', '+15005550006', None, 1.0)\n"
-        "smtp = SmtpSettings('127.0.0.1', 25, None, None, 'a@example.in', 'tls', 1.0, None)\n"
         "async def main():\n"
-        "    opening = asyncio.ensure_future(open_gateways(twilio, smtp, DevelopmentOutbox(None, print)))\n"
+        f"    opening = asyncio.ensure_future(open_gateways({twilio}, {smtp}, DevelopmentOutbox(None, print)))\n"
         "    turns = 0\n"
         "    while not opening.done():\n"
         "        await asyncio.sleep(0.005)\n"
         "        turns += 1\n"
         "    await opening.result().close()\n"
         "    return turns\n"
-        "sys.exit(asyncio.run(main()) < 10)\n"
+        "sys.exit(asyncio.run(main()) < 6)\n"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode == 0
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from server.gateways import Mail
+from handlers.messaging import Mail
 from server.outbox import DevelopmentOutbox, OutboxMessage
 
 

@@ -13,8 +13,9 @@ from typing import Any, Literal
 import pytest
 import trustme
 
+from handlers.messaging import GatewayError, Mail
 from server import smtp_mail
-from server.gateways import GatewayError, Mail, SmtpSettings
+from server.gateways import SmtpSettings
 from server.smtp_mail import SmtpMail
 from tests.standins.mail import CUT, HANG, MailStandIn, ReceivedMail, Verb
 
@@ -126,7 +127,7 @@ async def test_a_mail_in_other_scripts_with_dots_and_long_lines_arrives_unharmed
         text=".\n..two dots\nनमस्ते आशा\n" + "x" * 3000 + "\nFrom here on\n",
         html="<p>नमस्ते – " + "y" * 3000 + "</p>\n",
     )
-    name = "शक्ति ऊर्जा विनिमय " * 5 + "भारत"
+    name = "शक्ति Exchange विनिमय ऊर्जा"
     async with MailStandIn("none") as server:
         await SmtpMail(settings(server.port, sender=f"{name} <no-reply@shakti.example.in>")).send(mail)
     [received] = server.mails
@@ -138,6 +139,14 @@ async def test_a_mail_in_other_scripts_with_dots_and_long_lines_arrives_unharmed
     assert text_of(received, "html") == mail.html
     assert received.raw.isascii()
     assert max(len(line) for line in received.raw.splitlines()) <= 78
+
+
+async def test_a_short_mail_in_another_script_is_ascii_on_the_wire_whatever_the_server_says_it_can_do() -> None:
+    async with MailStandIn("none") as server:
+        await SmtpMail(settings(server.port)).send(replace(MAIL, text="नमस्ते\n", html="<p>नमस्ते</p>\n"))
+    [received] = server.mails
+    assert received.raw.isascii()
+    assert text_of(received, "plain") == "नमस्ते\n"
 
 
 async def test_the_server_is_greeted_with_the_sender_s_domain_and_not_with_this_machine_s_name() -> None:

@@ -13,7 +13,8 @@ from email.utils import format_datetime
 import pytest
 import trustme
 
-from server.gateways import GatewayError, TwilioSettings
+from handlers.messaging import GatewayError
+from server.gateways import TwilioSettings
 from server.twilio_sms import TwilioSms
 from tests.standins.twilio_api import Mode, TwilioStandIn
 
@@ -106,6 +107,15 @@ async def test_after_a_failure_that_may_have_sent_it_an_sms_is_never_posted_agai
     assert words in error.reason
     assert error.retry_after_s is None
     assert pauses.taken == []
+
+
+async def test_a_refusal_that_quotes_the_token_and_the_host_is_passed_on_without_them_and_short() -> None:
+    async with TwilioStandIn(SID, TOKEN, "indiscreet") as twilio:
+        base_url = twilio.base_url.replace("127.0.0.1", "localhost")
+        async with opened(TwilioSms(settings(base_url))) as sms:
+            error = await failure_of(sms)
+    assert error.reason.startswith("Twilio refused the SMS: ... is no token for ...:")
+    assert error.reason.endswith("really... (error 20001)")
 
 
 async def test_a_post_on_a_reused_connection_is_not_repeated_when_that_connection_breaks() -> None:

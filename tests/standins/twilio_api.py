@@ -28,6 +28,7 @@ Mode = Literal[
     "not_json",
     "problem_document",
     "failed_at_once",
+    "indiscreet",
 ]
 
 
@@ -126,6 +127,8 @@ class TwilioStandIn:
             return _reset(request)
         elif mode == "server_error":
             return _error(500, 20500, f"Internal error while handling account {self.account_sid}")
+        elif mode == "indiscreet":
+            return _error(400, 20001, f"{self.auth_token} is no token for {request.host}, " + "really, " * 50)
         elif mode == "too_many":
             return _error(429, 20429, "Too Many Requests", {"Retry-After": self.retry_after})
         elif mode == "too_many_without_hint":

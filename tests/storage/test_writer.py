@@ -1,0 +1,303 @@
+"""The writer: batches that share a commit and nothing else, and what becomes of them when PostgreSQL is cut."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import orjson
+import pytest
+
+from market.calendar import Calendar
+from storage import book
+from storage.commands import Amend, Change, Command, IdempotencyKey, Place, Receipt, Withdraw
+from storage.database import Database
+from storage.errors import BidNotFound, BidNotOpen, DatabaseUnavailable, GateClosed, KeyReused
+from storage.writer import BookWriter
+
+CALENDAR = Calendar(timedelta(hours=24))
+DAY = CALENDAR.today(datetime.now(UTC)) + timedelta(days=2)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    opened = await Database.open(database_url, pool_size=4, timeout_s=4)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def writer(database: Database) -> AsyncIterator[BookWriter]:
+    opened = BookWriter(database, CALENDAR, max_open_bids=1000)
+    opened.start()
+    yield opened
+    await opened.close()
+
+
+def render(receipt: Receipt) -> bytes:
+    return orjson.dumps({"seq": receipt.seq, "bids": [bid.bid_seq for bid in receipt.bids]})
+
+
+def command(change: Change, *, account: int = 1, key: str | None = None, body: bytes = b"", day: date = DAY) -> Command:
+    named = IdempotencyKey("POST", "/placebid/dayahead", key, body.ljust(32)) if key else None
+    return Command(account, day, change, render, named)
+
+
+def one(price: int = 400, side: str = "S") -> Place:
+    return Place(side, [41], [price], [1000])
+
+
+async def events(connection: Any) -> list[tuple[str, int, int]]:
+    rows = await connection.fetch("SELECT kind, first_seq, last_seq FROM book_events ORDER BY delivery_day, first_seq")
+    return [(row["kind"], row["first_seq"], row["last_seq"]) for row in rows]
+
+
+async def test_commands_that_arrive_together_share_one_transaction(
+    writer: BookWriter, connection: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    answers = await asyncio.gather(*(writer.submit(command(one(), account=n)) for n in range(1, 41)))
+    assert sorted(orjson.loads(answer)["seq"] for answer in answers) == list(range(1, 41))
+    commits = await connection.fetchval("SELECT count(DISTINCT xmin::text) FROM book_events")
+    assert commits <= 2
+
+
+async def test_a_refused_member_does_not_touch_the_others(writer: BookWriter) -> None:
+    await writer.submit(command(one()))
+    answers = await asyncio.gather(
+        writer.submit(command(one())),
+        writer.submit(command(Withdraw(99))),
+        writer.submit(command(Amend(1, 500, None))),
+        writer.submit(command(Withdraw(1), account=2)),
+        writer.submit(command(one())),
+        return_exceptions=True,
+    )
+    assert [type(answer) for answer in answers] == [bytes, BidNotFound, bytes, BidNotFound, bytes]
+    assert [orjson.loads(answer)["seq"] for answer in answers if isinstance(answer, bytes)] == [2, 3, 4]
+
+
+async def test_a_change_races_a_withdrawal_in_the_order_of_the_log(writer: BookWriter, database: Database) -> None:
+    for _ in range(20):
+        seq = orjson.loads(await writer.submit(command(one(), account=3)))["seq"]
+        answers = await asyncio.gather(
+            writer.submit(command(Amend(seq, 500, None), account=3)),
+            writer.submit(command(Withdraw(seq), account=3)),
+            return_exceptions=True,
+        )
+        assert isinstance(answers[1], bytes)
+        assert isinstance(answers[0], bytes | BidNotOpen)
+    found = await book.read(database, DAY)
+    assert found is not None
+    assert found.levels == []
+
+
+async def test_a_key_answers_again_with_the_first_answer_and_does_nothing(
+    writer: BookWriter, connection: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    first = await writer.submit(command(one(), key="k", body=b"a"))
+    assert await writer.submit(command(one(), key="k", body=b"a")) == first
+    with pytest.raises(KeyReused):
+        await writer.submit(command(one(), key="k", body=b"b"))
+    await writer.submit(command(one(), key="k", body=b"a", account=2))
+    assert await events(connection) == [("place", 1, 1), ("place", 2, 2)]
+
+
+@pytest.mark.parametrize("spread", ["one writer", "two writers"])
+async def test_twins_with_one_key_at_one_instant_place_once(
+    spread: str, writer: BookWriter, database: Database, connection: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    other = writer if spread == "one writer" else BookWriter(database, CALENDAR, max_open_bids=1000)
+    if other is not writer:
+        other.start()
+    for n in range(15):
+        answers = await asyncio.gather(
+            *(w.submit(command(one(), key=f"k{n}", body=b"a")) for w in (writer, other, writer, other))
+        )
+        assert len(set(answers)) == 1
+    assert len(await events(connection)) == 15
+    if other is not writer:
+        await other.close()
+
+
+async def test_a_refusal_does_not_bind_its_key(writer: BookWriter) -> None:
+    with pytest.raises(BidNotFound):
+        await writer.submit(command(Withdraw(1), key="k", body=b""))
+    await writer.submit(command(one()))
+    assert orjson.loads(await writer.submit(command(Withdraw(1), key="k", body=b"")))["seq"] == 2
+
+
+async def test_a_key_is_forgotten_after_a_day(
+    writer: BookWriter, connection: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    await writer.submit(command(one(), key="k", body=b"a"))
+    await connection.execute("UPDATE idempotency_keys SET created_at = created_at - interval '24 hours 1 second'")
+    assert orjson.loads(await writer.submit(command(one(), key="k", body=b"b")))["seq"] == 2
+
+
+async def test_a_key_taken_by_another_transaction_meanwhile_gives_its_answer(
+    database: Database, connection: "asyncpg.Connection[asyncpg.Record]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one way past the day's lock: two days at once, one key. The later commit must not stand beside the first."""
+    first, second = (BookWriter(database, CALENDAR, max_open_bids=10) for _ in range(2))
+    both_decided = asyncio.Barrier(2)
+    waited: set[int] = set()
+
+    async def wait_before_keeping(*args: Any) -> bool:
+        from storage.idempotency import keep_responses
+
+        if id(asyncio.current_task()) not in waited:
+            waited.add(id(asyncio.current_task()))
+            await both_decided.wait()
+        return await keep_responses(*args)
+
+    monkeypatch.setattr("storage.writer.keep_responses", wait_before_keeping)
+    first.start()
+    second.start()
+    answers = await asyncio.gather(
+        first.submit(command(one(), key="k", body=b"a")),
+        second.submit(command(one(), key="k", body=b"a", day=DAY + timedelta(days=1))),
+    )
+    assert answers[0] == answers[1]
+    assert len(await events(connection)) == 1
+    await first.close()
+    await second.close()
+
+
+class MovableGate(Calendar):
+    """A calendar whose gate lies where the test puts it."""
+
+    def __init__(self, gate: datetime) -> None:
+        super().__init__(timedelta(hours=24))
+        object.__setattr__(self, "gate", gate)
+
+    def gate_at(self, day: date) -> datetime:  # noqa: ARG002 - of every day
+        gate: datetime = self.__dict__["gate"]
+        return gate
+
+
+async def test_the_gate_closes_by_the_database_s_clock_and_stays_closed(
+    database: Database, connection: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    hour = timedelta(hours=1)
+    kept = command(one(), key="k", body=b"a")
+    for gate, expected in ((hour, bytes), (-hour, GateClosed), (hour, GateClosed)):
+        writer = BookWriter(database, MovableGate(datetime.now(UTC) + gate), max_open_bids=10)
+        writer.start()
+        for change in (one(), Amend(1, 401, None), Withdraw(1)):
+            answer = (await asyncio.gather(writer.submit(command(change)), return_exceptions=True))[0]
+            assert type(answer) is expected
+        # What was answered before the gate is answered again after it.
+        if expected is bytes:
+            first = await writer.submit(kept)
+        assert await writer.submit(kept) == first
+        await writer.close()
+    assert [kind for kind, _, _ in await events(connection)] == ["place", "change", "withdraw", "place", "close"]
+    found = await book.read(database, DAY)
+    assert found is not None
+    assert (found.state, found.seq) == ("closed", 5)
+
+
+async def test_a_day_that_is_over_and_was_never_used_gets_no_row(
+    writer: BookWriter, connection: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    for change in (one(), Withdraw(1)):
+        with pytest.raises(GateClosed if isinstance(change, Place) else BidNotFound):
+            await writer.submit(command(change, day=date(2025, 1, 1)))
+    with pytest.raises(BidNotFound):
+        await writer.submit(command(Withdraw(1), day=date(2200, 1, 1)))
+    assert await connection.fetchval("SELECT count(*) FROM delivery_days") == 0
+
+
+class Cut:
+    """Ends the backend of the writer's transaction at a chosen moment, once."""
+
+    def __init__(self, admin: Any, monkeypatch: pytest.MonkeyPatch, *, after_commit: bool) -> None:
+        self.cuts = 0
+        real = asyncpg.transaction.Transaction.__aexit__
+
+        async def exit_and_cut(transaction: Any, kind: Any, fault: Any, trace: Any) -> None:
+            if self.cuts or kind is not None:
+                await real(transaction, kind, fault, trace)
+                return
+            self.cuts += 1
+            pid = transaction._connection.get_server_pid()
+            if after_commit:
+                await real(transaction, kind, fault, trace)
+            await admin.execute("SELECT pg_terminate_backend($1, 1000)", pid)
+            raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+
+        monkeypatch.setattr(asyncpg.transaction.Transaction, "__aexit__", exit_and_cut)
+
+
+@pytest.mark.parametrize("after_commit", [True, False])
+async def test_a_commit_whose_answer_was_lost_is_neither_repeated_nor_forgotten(
+    *,
+    after_commit: bool,
+    writer: BookWriter,
+    connection: "asyncpg.Connection[asyncpg.Record]",
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await writer.submit(command(one()))
+    cut = Cut(connection, monkeypatch, after_commit=after_commit)
+    answers = await asyncio.gather(*(writer.submit(command(one(), account=n)) for n in range(1, 4)))
+    assert cut.cuts == 1
+    assert [orjson.loads(answer)["seq"] for answer in answers] == [2, 3, 4]
+    assert await events(connection) == [("place", seq, seq) for seq in range(1, 5)]
+
+
+async def test_without_the_look_up_a_lost_answer_places_twice(
+    writer: BookWriter, connection: "asyncpg.Connection[asyncpg.Record]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def assume_aborted(*_: object) -> bool:
+        return False
+
+    monkeypatch.setattr(BookWriter, "_has_committed", assume_aborted)
+    Cut(connection, monkeypatch, after_commit=True)
+    await writer.submit(command(one()))
+    assert len(await events(connection)) == 2
+
+
+async def test_a_batch_that_fails_is_tried_again_member_by_member(
+    writer: BookWriter,
+) -> None:
+    """A fault of ours in one member's answer costs that member alone."""
+
+    def fail(_: Receipt) -> bytes:
+        raise RuntimeError("cannot be rendered")
+
+    broken = Command(2, DAY, one(), fail, None)
+    answers = await asyncio.gather(
+        writer.submit(command(one())), writer.submit(broken), writer.submit(command(one())), return_exceptions=True
+    )
+    assert [type(answer) for answer in answers] == [bytes, RuntimeError, bytes]
+    assert sorted(orjson.loads(a)["seq"] for a in answers if isinstance(a, bytes)) == [1, 2]
+
+
+async def test_a_command_nobody_waits_for_any_more_is_not_done(
+    database: Database, connection: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    writer = BookWriter(database, CALENDAR, max_open_bids=10)
+    # Not started: the command waits until its sender has gone.
+    task = asyncio.create_task(writer.submit(command(one())))
+    await asyncio.sleep(0)
+    task.cancel()
+    writer.start()
+    await writer.submit(command(one(price=500)))
+    assert await events(connection) == [("place", 1, 1)]
+    await writer.close()
+
+
+async def test_a_lock_that_is_not_freed_ends_in_time(database_url: str) -> None:
+    impatient = await Database.open(database_url, pool_size=2, timeout_s=0.5)
+    writer = BookWriter(impatient, CALENDAR, max_open_bids=10)
+    writer.start()
+    await writer.submit(command(one()))
+    other = await asyncpg.connect(database_url)
+    async with other.transaction():
+        await other.execute("SELECT FROM delivery_days FOR UPDATE")
+        with pytest.raises(DatabaseUnavailable):
+            await writer.submit(command(one()))
+    assert orjson.loads(await writer.submit(command(one())))["seq"] == 2
+    await other.close()
+    await writer.close()
+    await impatient.close()
