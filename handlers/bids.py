@@ -17,6 +17,7 @@ from handlers.body import check_type, parse_object, read_body
 from handlers.context import CLOCK, DATABASE, MARKET, SESSION, WRITER
 from handlers.endpoint import Answer, Endpoint, endpoint
 from handlers.requests import json_response, read_query, reading_of
+from handlers.schemas.answers import ChangedBidSchema, PageOfBidsSchema, PlacedBidsSchema
 from handlers.schemas.base import InvalidRequest
 from handlers.schemas.bids import (
     AmendBidSchema,
@@ -45,6 +46,7 @@ _BID = {
     "filledVolume": "0.000",
     "clearingPrice": None,
 }
+_PATH = {"id": {"type": "integer", "minimum": 1, "description": "The `id` of the bid", "examples": [_BID["id"]]}}
 _NO_TOKEN = Answer("No valid token", {"message": "Invalid token"})
 _GATE_CLOSED = Answer("The gate of that day is closed", {"message": "The gate for 2026-11-23 is closed"})
 _NOT_FOUND = Answer("No such bid, or another account's", {"message": "No such bid of yours"})
@@ -66,6 +68,7 @@ _KEY_REUSED = Answer(
             200: Answer(
                 "All bids are in the book",
                 {"message": "Bid placed successfully", "deliveryDate": "2026-11-23", "seq": 1, "bids": [_BID]},
+                PlacedBidsSchema,
             ),
             400: Answer(
                 "A bid is wrong; none was placed",
@@ -83,11 +86,11 @@ async def place(request: web.Request) -> web.Response:
     check_type(request)
     raw = await read_body(request)
     key = _idempotency_key(request, raw)
-    asked = read_placement(parse_object(raw), market.bids, reading_of(request.app))
-    bids, session = asked.bids, request[SESSION]
     now = request.app[CLOCK]()
-    _check_day(request, asked.day)
-    change = Place(session.side, bids.slots, bids.prices, bids.volumes)
+    last_day = market.calendar.today(now) + timedelta(days=market.days_ahead)
+    asked = read_placement(parse_object(raw), market.bids, reading_of(request.app), last_day)
+    bids = asked.bids
+    change = Place(request[SESSION].side, bids.slots, bids.prices, bids.volumes)
     day = asked.day or market.calendar.open_day(now)
     try:
         return await _submit(request, day, change, key)
@@ -108,6 +111,7 @@ async def place(request: web.Request) -> web.Response:
             200: Answer(
                 "A page of bids in the order in which they were placed; `next` is `after` of the next page, or null",
                 {"bids": [_BID], "next": None},
+                PageOfBidsSchema,
             ),
             400: Answer(
                 "A parameter is wrong",
@@ -141,11 +145,13 @@ async def list_own(request: web.Request) -> web.Response:
         tag="Bids",
         purposes=(Purpose.ACCOUNT,),
         request=AmendBidSchema,
+        path=_PATH,
         has_idempotency_key=True,
         answers={
             200: Answer(
                 "Changed; the bid has lost its time priority",
                 {"message": "Bid changed successfully", "seq": 2, "bid": _BID},
+                ChangedBidSchema,
             ),
             400: Answer(
                 "A value is wrong", {"message": "Validation failed", "errors": ["price or volume is required"]}
@@ -172,11 +178,13 @@ async def amend(request: web.Request) -> web.Response:
         summary="Withdraw an own bid",
         tag="Bids",
         purposes=(Purpose.ACCOUNT,),
+        path=_PATH,
         has_idempotency_key=True,
         answers={
             200: Answer(
                 "Withdrawn",
                 {"message": "Bid withdrawn successfully", "seq": 3, "bid": {**_BID, "status": "withdrawn"}},
+                ChangedBidSchema,
             ),
             401: _NO_TOKEN,
             404: _NOT_FOUND,
@@ -210,15 +218,6 @@ async def _submit(request: web.Request, day: date, change: Change, key: Idempote
 def _view(request: web.Request) -> BidView:
     limits = request.app[MARKET].bids
     return BidView(limits.price_tick, limits.volume_tick)
-
-
-def _check_day(request: web.Request, day: date | None) -> None:
-    """A pinned day may lie only so far ahead. One that is over is not refused here: its gate is closed, and a placement
-    that is repeated under its key after the gate still gets its first answer."""
-    market = request.app[MARKET]
-    last = market.calendar.today(request.app[CLOCK]()) + timedelta(days=market.days_ahead)
-    if day is not None and day > last:
-        raise InvalidRequest([f"deliveryDate must not be after {last.isoformat()}"])
 
 
 def _named_bid(request: web.Request) -> tuple[date, int]:

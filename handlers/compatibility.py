@@ -11,6 +11,7 @@ from auth.tokens import Purpose
 from handlers.endpoint import Answer, Endpoint, endpoint
 from handlers.energy import own_account, show_account
 from handlers.requests import json_response
+from handlers.schemas.answers import TransactionsSchema, UserDataSchema
 
 _NO_TOKEN = Answer("No valid token", {"message": "Invalid token"})
 _COLUMNS = {
@@ -52,7 +53,7 @@ async def setup_status(request: web.Request) -> web.Response:
         tag="First web client",
         purposes=(Purpose.ACCOUNT,),
         answers={
-            200: Answer("Columns of the set-up are missing before it was made", {"message": _COLUMNS}),
+            200: Answer("Columns of the set-up are missing before it was made", {"message": _COLUMNS}, UserDataSchema),
             401: _NO_TOKEN,
         },
     )
@@ -73,6 +74,7 @@ async def user_data(request: web.Request) -> web.Response:
             200: Answer(
                 "What was traded for delivery today",
                 {"transactions": []},
+                TransactionsSchema,
             ),
             401: _NO_TOKEN,
         },

@@ -14,12 +14,13 @@ from handlers.endpoint import Answer, Endpoint, endpoint
 from handlers.errors import Conflict, InvalidCredentials, InvalidOtp, InvalidToken, NotFound, OtpExpired
 from handlers.one_time import send_otp, use_otp
 from handlers.requests import issue_token, json_response, read_json
+from handlers.schemas.answers import AccountSchema
 from handlers.schemas.energy import (
     ChangePasswordSchema,
-    ConsumerSetupSchema,
     ProsumerSetupSchema,
     ResetPasswordSchema,
     SendOtpSchema,
+    SetupSchema,
     SignInSchema,
     SignUpSchema,
     shown,
@@ -32,6 +33,7 @@ from storage.errors import AccountGone, AlreadyRegistered
 _TOKEN = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9..."  # noqa: S105 - the documents' own placeholder
 _INVALID = Answer("A field is missing or wrong", {"message": "Validation failed", "errors": ["PhoneNo is required"]})
 _NO_TOKEN = Answer("No valid token", {"message": "Invalid token"})
+_TOO_MANY = Answer("Too many tries", {"message": "Too many requests; try again in 900 seconds"})
 _SIGNED = {"token": _TOKEN, "accountType": "prosumer"}
 _TAKEN = {"phone": "This phone number", "connection": "This connectionId"}
 
@@ -42,7 +44,11 @@ _TAKEN = {"phone": "This phone number", "connection": "This connectionId"}
         tag="Energy accounts",
         failure={"message": "Error sending OTP"},
         request=SendOtpSchema,
-        answers={200: Answer("The OTP is on its way", {"message": "OTP sent successfully"}), 400: _INVALID},
+        answers={
+            200: Answer("The OTP is on its way", {"message": "OTP sent successfully"}),
+            400: _INVALID,
+            429: _TOO_MANY,
+        },
     )
 )
 async def send(request: web.Request) -> web.Response:
@@ -111,6 +117,7 @@ async def sign_up(request: web.Request) -> web.Response:
             200: Answer("Signed in", {"message": "Login successful", **_SIGNED}),
             400: _INVALID,
             401: Answer("No such account, or another password", {"message": "Invalid credentials"}),
+            429: _TOO_MANY,
         },
     )
 )
@@ -166,6 +173,7 @@ async def sign_out(request: web.Request) -> web.Response:
             200: Answer("Changed; go on with the new token", {"message": "Password changed", **_SIGNED}),
             400: _INVALID,
             401: Answer("No valid token, or the old password is wrong", {"message": "Invalid credentials"}),
+            429: _TOO_MANY,
         },
     )
 )
@@ -221,7 +229,8 @@ async def reset_password(request: web.Request) -> web.Response:
         tag="Energy accounts",
         purposes=(Purpose.ACCOUNT,),
         failure={"message": "Error setting up"},
-        request=ProsumerSetupSchema,
+        # What is asked of prosumers alone cannot be required of all.
+        request=SetupSchema,
         answers={
             200: Answer("Recorded", {"message": "Setup successful"}),
             400: Answer(
@@ -234,7 +243,7 @@ async def reset_password(request: web.Request) -> web.Response:
 async def set_up(request: web.Request) -> web.Response:
     """Record the set-up, in place of an earlier one."""
     session = request[SESSION]
-    schema = ProsumerSetupSchema if session.kind == "prosumer" else ConsumerSetupSchema
+    schema = ProsumerSetupSchema if session.kind == "prosumer" else SetupSchema
     setup = await read_json(request, schema)
     try:
         await accounts.save_setup(request.app[DATABASE], session.account_id, setup)
@@ -271,7 +280,10 @@ _ACCOUNT = {
         summary="The account and its set-up",
         tag="Energy accounts",
         purposes=(Purpose.ACCOUNT,),
-        answers={200: Answer("The account; `setup` is null before it was made", _ACCOUNT), 401: _NO_TOKEN},
+        answers={
+            200: Answer("The account; `setup` is null before it was made", _ACCOUNT, AccountSchema),
+            401: _NO_TOKEN,
+        },
     )
 )
 async def me(request: web.Request) -> web.Response:

@@ -12,6 +12,7 @@ from auth.tokens import Purpose
 from handlers.context import CLOCK, DATABASE, EPOCH_BASE, MARKET
 from handlers.endpoint import Answer, Endpoint, endpoint
 from handlers.requests import json_response, read_query
+from handlers.schemas.answers import BookSnapshotSchema
 from handlers.schemas.bids import DayQuerySchema
 from market.book import indicative, snapshot
 from storage import book
@@ -43,6 +44,7 @@ _SNAPSHOT = {
                 "The feed's snapshot: levels [slot, side, price ticks, volume ticks, bids], indicative prices "
                 "[slot, price ticks, volume ticks], and the checksum over both",
                 _SNAPSHOT,
+                BookSnapshotSchema,
             ),
             400: Answer(
                 "A parameter is wrong",

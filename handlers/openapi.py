@@ -18,7 +18,7 @@ from apispec import APISpec
 from auth.tokens import Purpose
 from handlers.endpoint import Endpoint, endpoint_of
 from handlers.openapi_answers import HEADERS, SHARED_SHAPES, responses
-from handlers.openapi_fields import RequestDocumentation
+from handlers.openapi_fields import SchemaPlugin
 
 if TYPE_CHECKING:
     # The table names the endpoints that serve the document.
@@ -64,16 +64,15 @@ def document_bytes(routes: tuple[Route, ...], *, is_book_public: bool) -> bytes:
 
 def build_document(routes: Sequence[Route], *, is_book_public: bool) -> dict[str, Any]:
     """The document of every route but pages for people. Raises ValueError for a route whose handler has no record."""
-    requests = RequestDocumentation()
+    plugin = SchemaPlugin()
     spec = APISpec(
         title="Shakti",
         version=VERSION,
         openapi_version="3.1.0",
-        plugins=[requests.plugin],
+        plugins=[plugin],
         info={"description": _DESCRIPTION.strip(), "license": {"name": "MIT", "identifier": "MIT"}},
         servers=[{"url": "/", "description": "This server"}],
     )
-    requests.begin(spec)
     for name, description in _SCHEMES.values():
         spec.components.security_scheme(
             name, {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": description}
@@ -92,12 +91,12 @@ def build_document(routes: Sequence[Route], *, is_book_public: bool) -> dict[str
         if record.tag not in tags:
             tags.append(record.tag)
             spec.tag({"name": record.tag})
-        operation = _operation(route, record, requests, is_open=record.is_book and is_book_public)
+        operation = _operation(route, record, plugin, is_open=record.is_book and is_book_public)
         spec.path(route.path, operations={route.method.lower(): operation})
     return spec.to_dict()
 
 
-def _operation(route: Route, record: Endpoint, requests: RequestDocumentation, *, is_open: bool) -> dict[str, Any]:
+def _operation(route: Route, record: Endpoint, plugin: SchemaPlugin, *, is_open: bool) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.name,
         "tags": [record.tag],
@@ -106,17 +105,15 @@ def _operation(route: Route, record: Endpoint, requests: RequestDocumentation, *
         "responses": responses(record),
         "security": _security(record, is_open=is_open),
     }
-    parameters: list[dict[str, Any]] = [
-        _path_parameter(name, record) for name in _VARIABLE.findall(route.path)
-    ]
+    parameters: list[dict[str, Any]] = [_path_parameter(name, record) for name in _VARIABLE.findall(route.path)]
     if record.query is not None:
-        parameters += requests.query(record.query)
+        parameters += plugin.query(record.query)
     if record.has_idempotency_key:
         parameters.append(_IDEMPOTENCY_KEY)
     if parameters:
         operation["parameters"] = parameters
     if record.request is not None:
-        operation["requestBody"] = requests.body(record.request)
+        operation["requestBody"] = plugin.body(record.request)
     return operation
 
 

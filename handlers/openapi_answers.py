@@ -93,7 +93,7 @@ def responses(record: Endpoint) -> dict[str, Any]:
 def _shared_faults(record: Endpoint) -> Iterator[tuple[str, Exception]]:
     """What can go wrong before, around and below a handler, each with what it means."""
     has_body = record.request is not None or record.has_idempotency_key
-    if has_body or record.query is not None:
+    if has_body:
         yield "A field is missing or wrong", InvalidRequest(["The body must be a JSON object"])
     if record.purposes:
         yield "No valid token", InvalidToken()

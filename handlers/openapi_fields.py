@@ -7,8 +7,8 @@ or how a field is read (schemas/fields.py).
 from collections.abc import Mapping
 from typing import Any
 
-from apispec import APISpec
-from apispec.ext.marshmallow import MarshmallowPlugin, OpenAPIConverter
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema, fields
 
 from handlers.schemas.base import RequestSchema
@@ -35,17 +35,20 @@ _KINDS: Mapping[type[fields.Field[Any]], Mapping[str, Any]] = {
 _TEXT_NUMBER = r"-?[0-9]{1,12}(\.[0-9]{1,9})?"
 
 
-class RequestDocumentation:
-    """Documents request schemas in one OpenAPI document; `plugin` goes into that document."""
+class FieldConverter(OpenAPIConverter):
+    """apispec's, with what our own kinds of field add."""
 
-    def __init__(self) -> None:
-        self.plugin = MarshmallowPlugin()
+    def field2property(self, field: fields.Field[Any]) -> dict[str, Any]:
+        """The JSON schema of a field."""
+        shape = super().field2property(field)
+        describe(field, shape)
+        return shape
 
-    def begin(self, spec: APISpec) -> None:
-        """Extend the converter that the plugin made for its document."""
-        if self.plugin.converter is None or self.plugin.spec is not spec:
-            raise RuntimeError("the plugin belongs to another document")
-        self.plugin.converter.add_attribute_function(describe)
+
+class SchemaPlugin(MarshmallowPlugin):
+    """Puts schemas into one OpenAPI document."""
+
+    Converter = FieldConverter
 
     def body(self, schema: type[RequestSchema[Any]]) -> dict[str, Any]:
         """A request body with the example that its fields make together."""
@@ -56,8 +59,8 @@ class RequestDocumentation:
 
     def query(self, schema: type[RequestSchema[Any]]) -> list[dict[str, Any]]:
         """Query parameters. They are texts: what a body may hold beside one has no place here."""
-        assert self.plugin.converter is not None
-        parameters: list[dict[str, Any]] = self.plugin.converter.schema2parameters(schema, location="query")
+        assert self.converter is not None, "the plugin belongs to no document yet"
+        parameters: list[dict[str, Any]] = self.converter.schema2parameters(schema, location="query")
         for parameter in parameters:
             shape = parameter["schema"]
             if isinstance(kinds := shape.get("type"), list):
@@ -72,24 +75,27 @@ class RequestDocumentation:
         return parameters
 
 
-def describe(converter: OpenAPIConverter, field: fields.Field[Any], ret: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001
-    """What a field's own class adds to its JSON schema, `ret`; apispec calls this as a method of its converter."""
-    shape: dict[str, Any] = {}
+def describe(field: fields.Field[Any], shape: dict[str, Any]) -> None:
+    """Add to a field's JSON schema what its own class says."""
+    own = field.metadata.get("description")
     if isinstance(field, Number):
         shape |= _number(field)
     for kind, shown in _KINDS.items():
         if isinstance(field, kind):
             shape |= shown
-    if own := field.metadata.get("description"):
-        shape["description"] = f"{shape['description']}. {own}" if "description" in shape else own
+    if own and shape["description"] != own:
+        shape["description"] += f". {own}"
+    if {"enum", "pattern"} & shape.keys() or shape.get("format") == "date":
+        # These say it all.
+        shape.pop("minLength", None)
+        shape.pop("maxLength", None)
     if isinstance(field.parent, RequestSchema) and not field.required:
-        _allow_null(ret, shape)
+        _allow_null(shape)
     # JSON schema 2020-12, which OpenAPI 3.1 uses, has a list of them.
-    if "example" in ret:
-        shape["examples"] = [ret.pop("example")]
+    if "example" in shape:
+        shape["examples"] = [shape.pop("example")]
     if "prefixItems" in field.metadata:
         shape["prefixItems"] = field.metadata["prefixItems"]
-    return shape
 
 
 def example_of(schema: type[Schema]) -> dict[str, Any]:
@@ -106,21 +112,22 @@ def example_of(schema: type[Schema]) -> dict[str, Any]:
 
 def _number(field: Number) -> dict[str, Any]:
     unit = f" ?({field.unit})?" if field.unit else ""
+    bounds = {"minimum": field.low, "exclusiveMinimum": field.above, "maximum": field.high}
     shape: dict[str, Any] = {
         "type": ["string", "integer" if field.is_whole else "number"],
         "pattern": f"^{_TEXT_NUMBER}{unit}$",
+        **{keyword: bound for keyword, bound in bounds.items() if bound is not None},
     }
-    for keyword, bound in (("minimum", field.low), ("exclusiveMinimum", field.above), ("maximum", field.high)):
-        if bound is not None:
-            shape[keyword] = bound
     if field.unit:
         shape["description"] = f"{field.unit}; the unit may follow the number"
     return shape
 
 
-def _allow_null(ret: Mapping[str, Any], shape: dict[str, Any]) -> None:
+def _allow_null(shape: dict[str, Any]) -> None:
     """A null is a field left out (RequestSchema.prepare)."""
-    kinds = shape.get("type", ret.get("type", []))
-    shape["type"] = [*(kinds if isinstance(kinds, list) else [kinds]), "null"]
-    if "enum" in ret:
-        shape["enum"] = [*ret["enum"], None]
+    kinds = shape.get("type", [])
+    kinds = kinds if isinstance(kinds, list) else [kinds]
+    if "null" not in kinds:
+        shape["type"] = [*kinds, "null"]
+    if "enum" in shape:
+        shape["enum"] = [*shape["enum"], None]

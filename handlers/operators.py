@@ -27,6 +27,7 @@ from storage import operators
             ),
             400: Answer("A field is missing", {"message": "Validation failed", "errors": ["name is required"]}),
             401: Answer("No such operator, or another password", {"message": "Invalid credentials"}),
+            429: Answer("Too many tries", {"message": "Too many requests; try again in 900 seconds"}),
         },
     )
 )

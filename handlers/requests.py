@@ -53,4 +53,4 @@ async def take(request: web.Request, limits: Sequence[Limit]) -> None:
 
 def issue_token(app: web.Application, purpose: Purpose, subject: int, generation: int) -> str:
     """A fresh access token of an account, partner or operator."""
-    return app[TOKENS].issue(purpose, subject, generation, app[IDENTITY].token_lifetime, app[CLOCK]())[0]
+    return app[TOKENS].issue(purpose, subject, generation, app[IDENTITY].token_lifetime)[0]

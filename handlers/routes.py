@@ -10,6 +10,7 @@ from aiohttp import web
 from handlers import (
     bids,
     compatibility,
+    documentation,
     email,
     energy,
     health,
@@ -67,10 +68,13 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/operator/signin", operators.sign_in, "operator_sign_in"),
     Route("GET", "/healthz", health.healthz, "healthz"),
     Route("GET", "/readyz", health.readyz, "readyz"),
+    Route("GET", "/openapi.json", documentation.get_document, "openapi"),
+    Route("GET", "/docs", documentation.show_page, "docs"),
 )
 
 
 def add_routes(app: web.Application) -> None:
-    """Give the application every route of the table."""
+    """Give the application every route of the table, and the documentation of all of them."""
     for route in ROUTES:
         app.router.add_route(route.method, route.path, route.handler, name=route.name)
+    documentation.publish(app, ROUTES)

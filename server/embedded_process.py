@@ -38,7 +38,6 @@ class Program(Protocol):
     def log(self) -> Path:
         """The file its output goes to."""
 
-
     def clear(self, wait_s: float) -> bool:
         """Remove what a dead run left behind; False while some of its processes are still there."""
 

@@ -17,6 +17,7 @@ MAX_FAILURES = 5
 _START_TIMEOUT_S = 60.0
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 5.0
+_EXCUSED_PAUSE_S = 0.2
 # One that crashes as soon as it serves is not replaced in a tight circle.
 _SHORTEST_CYCLE_S = 0.5
 # A worker that dies at its start this soon after a service was restarted is not to blame for it.
@@ -182,10 +183,11 @@ class WorkerPool:
         if refuses_settings and can_give_up:
             self.leave(EXIT_CONFIG)
             return
-        pause_s = min(_FIRST_PAUSE_S * 2**slot.failures, _LONGEST_PAUSE_S)
+        is_excused = now < self._blameless_until_s
+        pause_s = _EXCUSED_PAUSE_S if is_excused else min(_FIRST_PAUSE_S * 2**slot.failures, _LONGEST_PAUSE_S)
         slot.next_start_s = now + pause_s
-        slot.failures += 1
-        if slot.failures >= MAX_FAILURES and can_give_up and now >= self._blameless_until_s:
+        slot.failures += not is_excused
+        if slot.failures >= MAX_FAILURES and can_give_up and not is_excused:
             self._say(f"Worker {slot.index} did not start {slot.failures} times in a row ({reason}); giving up.")
             self.leave(EXIT_FAILED)
         else:

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import structlog
 
-from storage.commands import IdempotencyKey
+from storage.commands import Command
 from storage.database import Connection, Database
 from storage.errors import DatabaseUnavailable
 from storage.sql import QUERIES
@@ -31,9 +31,10 @@ class KeptResponse:
     response: bytes
 
 
-def scope_of(account_id: int, key: IdempotencyKey) -> Scope:
-    """Within what a key names one request: the account, the method and the path."""
-    return account_id, key.method, key.path, key.key
+def scope_of(command: Command) -> Scope | None:
+    """Within what a command's key names one request: the account, the method and the path. None without a key."""
+    key = command.key
+    return None if key is None else (command.account_id, key.method, key.path, key.key)
 
 
 async def find_responses(connection: Connection, scopes: Sequence[Scope]) -> dict[Scope, KeptResponse]:
@@ -46,24 +47,20 @@ async def find_responses(connection: Connection, scopes: Sequence[Scope]) -> dic
     }
 
 
-async def keep_responses(
-    connection: Connection,
-    account_ids: Sequence[int],
-    keys: Sequence[IdempotencyKey],
-    responses: Sequence[bytes],
-) -> bool:
-    """Keep responses; false when another transaction kept one under one of the keys meanwhile."""
+async def keep_responses(connection: Connection, commands: Sequence[Command], responses: Sequence[bytes]) -> bool:
+    """Keep the responses of commands under their keys; false when another transaction was first with one of them."""
+    keyed = [(command.account_id, command.key) for command in commands if command.key]
     rows = await connection.fetch(
         QUERIES["idempotency/keep"],
-        list(account_ids),
-        [key.method for key in keys],
-        [key.path for key in keys],
-        [key.key for key in keys],
-        [key.body_sha256 for key in keys],
+        [account_id for account_id, _ in keyed],
+        [key.method for _, key in keyed],
+        [key.path for _, key in keyed],
+        [key.key for _, key in keyed],
+        [key.body_sha256 for _, key in keyed],
         list(responses),
         KEY_LIFETIME,
     )
-    return len(rows) == len(keys)
+    return len(rows) == len(keyed)
 
 
 async def forget_old_responses(database: Database, every_s: float = 600.0) -> None:

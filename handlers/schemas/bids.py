@@ -9,7 +9,7 @@ from datetime import date
 from typing import Any
 
 import orjson
-from marshmallow import Schema, ValidationError, fields
+from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from handlers.schemas.base import InvalidRequest, Reading, RequestSchema
 from handlers.schemas.bid_array import BidFaults, BidLimits, Change, ParsedBids, parse_bids, parse_change
@@ -62,7 +62,7 @@ class DayQuery:
 
 class DayQuerySchema(RequestSchema[DayQuery]):
     target = DayQuery
-    day = Day(data_key="deliveryDate", required=False, metadata={"example": "2026-11-23", "format": "date"})
+    day = Day(data_key="deliveryDate", required=False, metadata={"description": "The open day when left out"})
     slot = Slot(data_key="timeslot", metadata={"example": "10:00-10:15"})
 
 
@@ -76,7 +76,7 @@ class BidsQuery:
 
 class BidsQuerySchema(RequestSchema[BidsQuery]):
     target = BidsQuery
-    day = Day(data_key="deliveryDate", required=False, metadata={"example": "2026-11-23", "format": "date"})
+    day = Day(data_key="deliveryDate", required=False, metadata={"description": "The open day when left out"})
     slot = Slot(data_key="timeslot", metadata={"example": "10:00-10:15"})
     after = Number(
         low=0,
@@ -88,15 +88,20 @@ class BidsQuerySchema(RequestSchema[BidsQuery]):
     limit = Number(low=1, high=PAGE_LIMIT, is_whole=True, required=False, metadata={"example": 500})
 
 
+def _value(kind: str, description: str, **more: Any) -> fields.Raw:
+    """A value that bid_array.py reads, for the documentation: a text or a JSON number."""
+    return fields.Raw(allow_none=True, metadata={"type": ["string", kind], "description": description, **more})
+
+
 class OneBidSchema(Schema):
     """A bid of `arr`, for the documentation; bid_array.py reads the whole array in one loop."""
 
-    timeslot = fields.String(
-        required=True,
-        metadata={"example": "10:00-10:15", "description": "A slot, its number, or a longer range of slots"},
-    )
-    volume = fields.String(required=True, metadata={"example": "2.5", "description": "kWh"})
-    price = fields.String(required=True, metadata={"example": "4.25", "description": "INR per kWh"})
+    class Meta:
+        unknown = EXCLUDE
+
+    timeslot = _value("integer", "A slot, its number, or a longer range of slots", example="10:00-10:15")
+    volume = _value("number", "kWh; of a range of slots it is split equally over them", example="2.5")
+    price = _value("number", "INR per kWh", example="4.25")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +114,17 @@ class PlaceBidsSchema(RequestSchema[PlaceBids]):
     """A placement. `timeslot`, `volume`, `price` beside `arr` fill what its objects leave out, or are one bid."""
 
     target = PlaceBids
-    arr = fields.List(fields.Nested(OneBidSchema), metadata={"description": "The bids"})
-    timeslot = fields.String(metadata={"description": "For every bid of arr that has none"})
-    volume = fields.String(metadata={"description": "For every bid of arr that has none; kWh"})
-    price = fields.String(metadata={"description": "For every bid of arr that has none; INR per kWh"})
-    day = Day(data_key="deliveryDate", required=False, metadata={"example": "2026-11-23", "format": "date"})
+    arr = fields.List(
+        fields.Nested(OneBidSchema),
+        metadata={
+            "description": "The bids. Without it timeslot, volume and price are one bid",
+            "example": [{"timeslot": "10:00-10:15", "volume": "2.5", "price": "4.25"}],
+        },
+    )
+    timeslot = _value("integer", "For every bid of arr that has none")
+    volume = _value("number", "For every bid of arr that has none; kWh")
+    price = _value("number", "For every bid of arr that has none; INR per kWh")
+    day = Day(data_key="deliveryDate", required=False, metadata={"description": "The open day when left out"})
 
 
 class PinnedDaySchema(RequestSchema[DayQuery]):
@@ -125,12 +136,16 @@ class AmendBidSchema(RequestSchema[Change]):
     """A change of one bid: at least one of both."""
 
     target = Change
-    price = fields.String(metadata={"example": "4.25", "description": "INR per kWh"})
-    volume = fields.String(metadata={"example": "2.5", "description": "kWh"})
+    price = _value("number", "INR per kWh", example="4.25")
+    volume = _value("number", "kWh", example="2.5")
 
 
-def read_placement(document: Mapping[str, Any], limits: BidLimits, reading: Reading) -> PlaceBids:
-    """A placement, with all faults of all bids and of the day at once. Raises InvalidRequest."""
+def read_placement(document: Mapping[str, Any], limits: BidLimits, reading: Reading, last_day: date) -> PlaceBids:
+    """A placement, with all faults of all bids and of the day at once. Raises InvalidRequest.
+
+    A pinned day may lie as far ahead as `last_day`. One that is over is not refused here: its gate is closed, and a
+    placement that is repeated under its key after the gate still gets its first answer.
+    """
     errors: list[str] = []
     bids: ParsedBids | None = None
     day: date | None = None
@@ -143,6 +158,8 @@ def read_placement(document: Mapping[str, Any], limits: BidLimits, reading: Read
             day = PinnedDaySchema().read(document, reading).day
         except InvalidRequest as fault:
             errors += fault.errors
+    if day is not None and day > last_day:
+        errors.append(f"deliveryDate must not be after {last_day.isoformat()}")
     if bids is None or errors:
         raise InvalidRequest(errors)
     return PlaceBids(bids, day)

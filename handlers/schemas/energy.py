@@ -98,21 +98,26 @@ class ResetPasswordSchema(RequestSchema[ResetPassword]):
     new_password = Password(data_key="newPassword", metadata={"example": "rain-and-sunshine"})
 
 
-def _kw(name: str, example: str, **more: Any) -> Number:
-    return Number(unit="kW", above=0, high=10_000_000, data_key=name, metadata={"example": example}, **more)
+def _kw(name: str, example: str, description: str = "", **more: Any) -> Number:
+    metadata = {"example": example, **({"description": description} if description else {})}
+    return Number(unit="kW", above=0, high=10_000_000, data_key=name, metadata=metadata, **more)
 
 
-class ConsumerSetupSchema(RequestSchema[Setup]):
-    """The set-up of a consumer; solar panels are a prosumer's."""
+class SetupSchema(RequestSchema[Setup]):
+    """The set-up of any household; what is not required here is not asked of a consumer."""
 
     target = Setup
-    solar_capacity_kw = _kw("solarCapacity", "5", required=False)
-    solar_brand = Text(data_key="solarBrand", required=False, metadata={"example": "Tata Power Solar"})
+    solar_capacity_kw = _kw("solarCapacity", "5", "Required of prosumers", required=False)
+    solar_brand = Text(
+        data_key="solarBrand",
+        required=False,
+        metadata={"example": "Tata Power Solar", "description": "Required of prosumers; `brand` is understood too"},
+    )
     city = Text(metadata={"example": "Bengaluru"})
     pincode = Pincode(metadata={"example": "560001", "pattern": "^[0-9]{6}$"})
     gps = Gps(metadata={"example": "12.9716,77.5946"})
     year = Year(metadata={"example": "2022"})
-    load_kw = _kw("load", "3.5")
+    load_kw = _kw("load", "3.5", "`connectedLoad` is understood too")
     state = Text(required=False, metadata={"example": "Karnataka"})
     tilt_degrees = Number(low=0, high=90, required=False, data_key="tilt", metadata={"example": "15"})
     azimuth_degrees = Number(low=-360, high=360, required=False, data_key="azimuth", metadata={"example": "180"})
@@ -127,7 +132,7 @@ class ConsumerSetupSchema(RequestSchema[Setup]):
         return given
 
 
-class ProsumerSetupSchema(ConsumerSetupSchema):
+class ProsumerSetupSchema(SetupSchema):
     """The set-up of a prosumer: with the solar panels."""
 
     solar_capacity_kw = _kw("solarCapacity", "5")

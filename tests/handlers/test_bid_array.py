@@ -202,6 +202,10 @@ def test_bids_are_counted_after_ranges_are_split() -> None:
     text = "more than 200 bids, counting one for each slot of a range; at most 200 are allowed in a request"
     assert faults_of({"arr": [bid()] * 105 + [bid("00:00-24:00")]}) == [f"arr makes {text}"]
     assert faults_of({"arr": [bid("00:00-24:00")] * 105 + [bid()]}) == [f"arr makes {text}"]
+    exactly_200 = [bid("00:00-24:00"), bid("00:00-24:00"), bid("00:00-02:00")]
+    assert len(parse_bids({"arr": exactly_200}, LIMITS).slots) == 200
+    assert faults_of({"arr": [*exactly_200, bid("10:00-10:30")]}) == [f"arr makes {text}"]
+    assert faults_of({"arr": [*exactly_200, bid()]}) == [f"arr makes {text}"]
     assert faults_of({"arr": [bid("00:00-24:00")] * 3 + [7]}) == ["arr[3] must be an object", f"arr makes {text}"]
     few = BidLimits(LIMITS.price_tick, LIMITS.volume_tick, 0, 10**6, 10**9, max_bids=3)
     assert faults_of(bid("10:00-11:00"), few) == [f"timeslot makes {text.replace('200', '3')}"]

@@ -303,19 +303,6 @@ async def test_the_loser_of_a_race_is_told_everything_that_is_taken(
     assert lost == (400, failed(*taken))
 
 
-async def test_registrations_with_crossed_numbers_do_not_lock_each_other(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, other = new_phone(), new_phone()
-    crossed = [
-        new_registration(ownerContactNumber=numbers[0], phoneNumber=numbers[1])
-        for numbers in ((one, other), (other, one)) * 4
-    ]
-    answers = await race(client, monkeypatch, *crossed)
-    assert [status for status, _ in answers] == [201] + [400] * 7
-    assert all(body == failed("Phone number is already registered") for _, body in answers[1:])
-
-
 @pytest.mark.parametrize("kind", KINDS)
 async def test_login_answers_as_the_document_shows(client: Client, kind: str) -> None:
     given = DOCUMENTED[kind]

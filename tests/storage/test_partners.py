@@ -180,6 +180,24 @@ async def test_a_new_link_that_waits_for_a_click_is_not_kept(database: Database,
     assert await sending is None
 
 
+async def test_numbers_are_taken_in_one_order_so_that_nobody_waits_in_a_circle(
+    database: Database, connection: Connection
+) -> None:
+    holder = await partners.create(database, OTHER)
+    take = "INSERT INTO partner_phones (kind, phone, partner_id) VALUES ('shipper', $1, $2)"
+    transaction = connection.transaction()
+    await transaction.start()
+    await connection.execute(take, "+919876543210", holder.partner_id)
+    # The owner's number is the greater one here: taken in the order of the columns it would be held by now.
+    crossed = replace(PARTNER, owner_contact_e164="+919876543211", phone_e164="+919876543210")
+    registration = asyncio.create_task(partners.create(database, crossed))
+    await until_somebody_waits(connection)
+    await connection.execute(take, "+919876543211", holder.partner_id)
+    await transaction.commit()
+    with pytest.raises(AlreadyRegistered):
+        await registration
+
+
 async def until_somebody_waits(connection: Connection) -> None:
     """Return once another connection waits for a lock that this one's transaction holds."""
     waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"

@@ -150,7 +150,7 @@ async def test_a_key_taken_by_another_transaction_meanwhile_gives_its_answer(
             await both_decided.wait()
         return await keep_responses(*args)
 
-    monkeypatch.setattr("storage.writer.keep_responses", wait_before_keeping)
+    monkeypatch.setattr("storage.book_transaction.keep_responses", wait_before_keeping)
     first.start()
     second.start()
     answers = await asyncio.gather(
