@@ -34,7 +34,14 @@ def publish(app: web.Application, routes: tuple[Route, ...]) -> None:
         answers={
             200: Answer(
                 "OpenAPI 3.1 in JSON",
-                {"openapi": "3.1.0", "info": {"title": "Shakti", "version": VERSION}, "paths": {}},
+                {
+                    "openapi": "3.1.0",
+                    "info": {"title": "Shakti", "version": VERSION},
+                    "servers": [{"url": "/"}],
+                    "tags": [{"name": "Documentation"}],
+                    "paths": {},
+                    "components": {},
+                },
                 DocumentSchema,
             )
         },

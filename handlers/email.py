@@ -15,7 +15,7 @@ from handlers.endpoint import Answer, Endpoint, Family, endpoint
 from handlers.errors import InvalidLink, StatusUnknown, UserNotFound
 from handlers.partners import take_partner_request
 from handlers.requests import QUARTER_OF_AN_HOUR_S, json_response, read_json, take
-from handlers.schemas.partners import EmailLinkSchema, PartnerEmailAsked, PartnerEmailSchema
+from handlers.schemas.partners import EmailLinkSchema, EmailStatusSchema, PartnerEmailAsked, PartnerEmailSchema
 from handlers.verification_mail import verification_mail
 from storage import email_links
 from storage.codes import Limit
@@ -26,10 +26,7 @@ _FAILURE = {"message": "Internal server error", "error": ""}
 _FAILED = Answer(
     "A fault of ours, or a service that does not answer", {"message": "Internal server error", "error": "error.message"}
 )
-_INVALID = Answer(
-    "The userType is not one of the two; or a field is missing or wrong, then with `errors`",
-    {"message": "Invalid userType"},
-)
+_INVALID = Answer("The userType is not one of the two", {"message": "Invalid userType"})
 _TOO_MANY = Answer(
     "Too many from this address or to this account; Retry-After says when again",
     {"message": "Too many requests; try again in 900 seconds"},
@@ -58,7 +55,7 @@ class Verification(Enum):
         failure={"status": "user_not_found"},
         request=PartnerEmailSchema,
         answers={
-            200: Answer("verified, token_sent_not_verified or not_verified_no_token", {"status": "verified"}),
+            200: Answer("How far it is", {"status": "verified"}, EmailStatusSchema),
             400: _INVALID,
             404: Answer("No account has this GST number and this e-mail", {"status": "user_not_found"}),
             429: _TOO_MANY,

@@ -12,14 +12,22 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema, fields
 
 from handlers.schemas.base import RequestSchema
-from handlers.schemas.bids import Day, Slot
+from handlers.schemas.bids import TIMESLOT_PATTERN, Day, Slot
 from handlers.schemas.fields import Gps, Gstin, Number, Otp, Phone, Pincode, Year
 
-# The description is one sentence, which the field's own may follow.
+_DEGREES = r"-?[0-9]{1,3}(\.[0-9]{1,12})? ?°? ?"
+# The description is one sentence, which the field's own may follow. A pattern is the usual form: white space around it
+# is cut off, and a field that is not required may also be blank.
 _KINDS: Mapping[type[fields.Field[Any]], Mapping[str, Any]] = {
-    Phone: {"description": "A phone number in any usual form; without a country code it is an Indian one"},
+    Phone: {
+        "description": "A phone number in any usual form; without a country code it is one of this server's country",
+        "pattern": r"^\+?[0-9(][0-9 ().\-]{2,30}$",
+    },
     Otp: {"description": "The 6 digits that were sent"},
-    Gps: {"description": "Decimal degrees, latitude first: `12.9716,77.5946`; `°`, N, S, E and W are understood"},
+    Gps: {
+        "description": "Decimal degrees, latitude first: `12.9716,77.5946`; `°`, N, S, E and W are understood",
+        "pattern": f"^{_DEGREES}[NSns]? ?, ?{_DEGREES}[EWew]?$",
+    },
     Gstin: {
         "description": "A GST identification number, checked by format; stored in upper case",
         "pattern": "^[0-9]{2}[A-Za-z]{5}[0-9]{4}[A-Za-z][0-9A-Za-z][Zz][0-9A-Za-z]$",
@@ -30,6 +38,7 @@ _KINDS: Mapping[type[fields.Field[Any]], Mapping[str, Any]] = {
     Slot: {
         "type": "string",
         "description": "A slot of a quarter hour: `10:00-10:15`, its start `10:00`, or its number from 1 to 96",
+        "pattern": TIMESLOT_PATTERN,
     },
 }
 _TEXT_NUMBER = r"-?[0-9]{1,12}(\.[0-9]{1,9})?"
@@ -85,7 +94,7 @@ def describe(field: fields.Field[Any], shape: dict[str, Any]) -> None:
             shape |= shown
     if own and shape["description"] != own:
         shape["description"] += f". {own}"
-    if {"enum", "pattern"} & shape.keys() or shape.get("format") == "date":
+    if "enum" in shape or shape.get("format") == "date":
         # These say it all.
         shape.pop("minLength", None)
         shape.pop("maxLength", None)

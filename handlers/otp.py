@@ -57,10 +57,7 @@ async def send(request: web.Request) -> web.Response:
         request=VerifyPartnerOtpSchema,
         answers={
             200: Answer("The number is verified", {"message": "OTP verified successfully"}),
-            400: Answer(
-                "There is no OTP alive for this number; or a field is missing or wrong, then with `errors`",
-                {"message": "OTP has expired"},
-            ),
+            400: Answer("There is no OTP alive for this number", {"message": "OTP has expired"}),
             401: Answer("Not the OTP that was sent", {"message": "Invalid OTP"}),
             500: Answer(
                 "Nothing was verified; the OTP can be tried again",

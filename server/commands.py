@@ -5,147 +5,215 @@ command line (run.py).
 """
 
 import asyncio
+import contextlib
 import os
 import secrets
+import signal
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import asyncpg
+import structlog
 
-from server.addresses import is_loopback, own_url
 from server.config import PROJECT_DIR, Config, ConfigError, load_config
+from server.database_faults import DATABASE_FAULTS, describe_fault
 from server.embedded import EmbeddedError, EmbeddedServices
+from server.greeting import greeting
+from server.listening_port import ListeningPort, PortRefused
 from server.logs import set_up_logs
+from server.running_postgres import running_database_url
 from server.secret import signing_secret
-from server.workers import WorkerPlan, run_workers
+from server.workers import WorkerPlan, run_workers, worker_sockets
 from storage.errors import AlreadyRegistered, DatabaseUnavailable
 from storage.migrations import MigrationError, migrate
 
 Flags = Mapping[str, object]
+log = structlog.get_logger("shakti")
+
+
+class CommandError(Exception):
+    """The command cannot be done; the text says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What a command stands on: settings that name a database, and the embedded services that it keeps running."""
+
+    config: Config
+    services: EmbeddedServices
+    embeds_database: bool
+    embeds_redis: bool
 
 
 def serve(config_file: Path | None, flags: Flags) -> int:
     """Start what the server needs, bring the database up to date, and run workers until told to stop."""
 
-    def work(config: Config, services: EmbeddedServices) -> int:
-        _report_migrations(asyncio.run(migrate(config.database.url)), quiet_when_none=True)
-        plan = WorkerPlan(
-            count=config.server.workers,
-            host=config.server.host,
-            port=config.server.port,
-            command=(sys.executable, str(PROJECT_DIR / "run.py"), "worker", *_config_flag(config_file)),
-            environ={**os.environ, **_inherited(config, flags)},
-            drain_s=config.server.drain_s + 2,
-        )
-        return run_workers(
-            plan,
-            on_tick=services.check,
-            on_ready=lambda port: _greet(config, port),
-            say=_say,
-        )
+    def work() -> int:
+        # Until the workers' parent takes over: whatever was started is ended in order.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        config = _settings(config_file, flags)
+        # Asked before anything is started; run_workers asks again, and holds it.
+        ListeningPort(config.server.host, config.server.port).close()
+        with _ground(config, redis=True) as ground:
+            config = _with_secret(ground)
+            applied = _migrate(ground)
+            if applied:
+                _say(f"Migrations applied: {', '.join(applied)}")
+            plan = WorkerPlan(
+                count=config.server.workers,
+                host=config.server.host,
+                port=config.server.port,
+                command=(sys.executable, str(PROJECT_DIR / "run.py"), "worker", *_config_flag(config_file)),
+                environ={**os.environ, **_inherited(config, flags)},
+                drain_s=config.server.drain_s + 2,
+            )
+            return run_workers(
+                plan,
+                on_tick=ground.services.check,
+                on_ready=lambda port: _say(_greeting(ground, port)),
+                say=log.warning,
+            )
 
-    return _with_services(config_file, flags, work)
+    return _run("Shakti cannot start", work)
 
 
 def worker(config_file: Path | None, flags: Flags) -> int:
     """One worker, as `serve` starts it: everything it needs is in its environment."""
     # Here and not above: the parent process need not load the whole application to watch over it.
     from server.worker import run_worker
+    from storage.database import UnsafeDatabase
 
-    try:
-        config = load_config(config_file, flags=flags)
-        set_up_logs(config.log)
-        return run_worker(config, int(os.environ["SHAKTI_WORKER_PORT"]))
-    except ConfigError as fault:
-        _complain(f"Shakti cannot start: {fault}")
-        return os.EX_CONFIG
+    def work() -> int:
+        if "SHAKTI_WORKER_PORT" not in os.environ:
+            raise CommandError("the server starts its workers itself; run: run.py serve")
+        config = _settings(config_file, flags)
+        try:
+            run_worker(config, int(os.environ["SHAKTI_WORKER_PORT"]), worker_sockets())
+        except UnsafeDatabase as fault:
+            raise ConfigError(str(fault)) from fault
+        except (DatabaseUnavailable, asyncpg.PostgresError) as fault:
+            raise CommandError(describe_fault(fault.__cause__ or fault, config, is_embedded=False)) from fault
+        return 0
+
+    return _run("Shakti cannot start", work)
 
 
 def migrate_database(config_file: Path | None, flags: Flags) -> int:
-    """Apply the migrations that the database lacks, and say which."""
+    """Apply the migrations that the database lacks, and say which. Works beside a server that runs."""
 
-    def work(config: Config, _services: EmbeddedServices) -> int:
-        _report_migrations(asyncio.run(migrate(config.database.url)), quiet_when_none=False)
+    def work() -> int:
+        with _ground(_settings(config_file, flags), redis=False) as ground:
+            applied = _migrate(ground)
+        _say(
+            f"Migrations applied: {', '.join(applied)}"
+            if applied
+            else "The database is up to date; no migration was needed."
+        )
         return 0
 
-    return _with_services(config_file, flags, work, needs_redis=False)
+    return _run("Shakti cannot migrate", work)
 
 
 def create_operator(config_file: Path | None, flags: Flags, name: str) -> int:
-    """Make an operator and print the password, once."""
-    from auth.passwords import Passwords
-    from storage import operators
-    from storage.database import Database
+    """Make an operator and print the password, once. Works beside a server that runs."""
+    from marshmallow import ValidationError
+
+    from handlers.schemas.operators import OperatorSignInSchema
 
     password = secrets.token_urlsafe(18)
 
-    async def create(config: Config) -> None:
-        await migrate(config.database.url)
-        hashing = Passwords(config.auth.bcrypt_cost, threads=1)
+    def work() -> int:
+        config = _settings(config_file, flags)
+        try:
+            # A name that cannot sign in must not be made.
+            accepted = OperatorSignInSchema().fields["name"].deserialize(name)
+        except ValidationError as fault:
+            raise CommandError(f"the name {' and '.join(map(str, fault.messages))}") from fault
+        with _ground(config, redis=False) as ground:
+            _migrate(ground)
+            asyncio.run(_create_operator(ground, accepted, password))
+        _say(f"Operator {accepted!r} can sign in at POST /operator/signin.\nPassword (shown only now): {password}")
+        return 0
+
+    return _run("No operator was made", work)
+
+
+async def _create_operator(ground: _Ground, name: str, password: str) -> None:
+    from auth.passwords import Passwords
+    from storage import operators
+    from storage.database import Database, UnsafeDatabase
+
+    config, is_embedded = ground.config, ground.embeds_database
+    hashing = Passwords(config.auth.bcrypt_cost, threads=1)
+    try:
         database = await Database.open(config.database.url, pool_size=2, timeout_s=config.database.timeout_s)
         try:
             await operators.create(database, name, await hashing.hash(password))
         finally:
             await database.close()
-            hashing.close()
-
-    def work(config: Config, _services: EmbeddedServices) -> int:
-        try:
-            asyncio.run(create(config))
-        except AlreadyRegistered:
-            _complain(f"There is an operator {name!r} already; choose another name.")
-            return 1
-        _say(f"Operator {name!r} can sign in at POST /operator/signin.\nPassword (shown only now): {password}")
-        return 0
-
-    return _with_services(config_file, flags, work, needs_redis=False)
+    except AlreadyRegistered:
+        raise CommandError(f"there is an operator {name!r} already; choose another name") from None
+    except UnsafeDatabase as fault:
+        raise ConfigError(str(fault)) from fault
+    except (DatabaseUnavailable, asyncpg.PostgresError) as fault:
+        raise CommandError(describe_fault(fault.__cause__ or fault, config, is_embedded=is_embedded)) from fault
+    finally:
+        hashing.close()
 
 
-def _with_services(
-    config_file: Path | None,
-    flags: Flags,
-    work: Callable[[Config, EmbeddedServices], int],
-    *,
-    needs_redis: bool = True,
-) -> int:
-    """Do some work with a database and a Redis at hand, embedded where none is configured; faults become sentences."""
-    services: EmbeddedServices | None = None
+def _run(failure: str, work: Callable[[], int]) -> int:
+    """The exit code of a command; faults that a person can mend become a sentence that begins with `failure`."""
     try:
-        config = load_config(config_file, flags=flags)
-        set_up_logs(config.log)
-        config = _with_absolute_data_dir(config)
-        embeds_database = not config.database.url
-        services = EmbeddedServices(
-            config.server.data_dir, postgres=embeds_database, redis=needs_redis and not config.redis.url
-        )
-        endpoints = services.start()
+        return work()
+    except ConfigError as fault:
+        _complain(f"{failure}: {fault}")
+        return os.EX_CONFIG
+    except (CommandError, EmbeddedError, MigrationError, PortRefused) as fault:
+        _complain(f"{failure}: {fault}")
+        return 1
+
+
+def _settings(config_file: Path | None, flags: Flags) -> Config:
+    config = load_config(config_file, flags=flags)
+    set_up_logs(config.log)
+    # Meant relative to the project, wherever the command is called from; on the command line, relative to there.
+    return replace(config, server=replace(config.server, data_dir=(PROJECT_DIR / config.server.data_dir).resolve()))
+
+
+@contextlib.contextmanager
+def _ground(config: Config, *, redis: bool) -> Iterator[_Ground]:
+    """A database and, if asked for, a Redis, embedded where none is configured. Without Redis the database may be one
+    that a running server embeds: only who serves has to have it alone. Raises EmbeddedError."""
+    embeds_database = not config.database.url
+    embeds_redis = redis and not config.redis.url
+    running = running_database_url(config.server.data_dir) if embeds_database and not redis else None
+    services = EmbeddedServices(
+        config.server.data_dir, postgres=embeds_database and running is None, redis=embeds_redis
+    )
+    endpoints = services.start()
+    try:
         config = replace(
             config,
-            database=replace(config.database, url=endpoints.database_url or config.database.url),
+            database=replace(config.database, url=running or endpoints.database_url or config.database.url),
             redis=replace(config.redis, url=endpoints.redis_url or config.redis.url),
         )
-        secret = signing_secret(config, is_embedded=embeds_database)
-        config = replace(config, auth=replace(config.auth, secret_key=secret))
-        return work(config, services)
-    except ConfigError as fault:
-        _complain(f"Shakti cannot start: {fault}")
-        return os.EX_CONFIG
-    except (EmbeddedError, MigrationError) as fault:
-        _complain(f"Shakti cannot start: {fault}")
-        return 1
-    except (DatabaseUnavailable, OSError, TimeoutError, asyncpg.PostgresError) as fault:
-        _complain(f"Shakti cannot reach the database: {str(fault) or type(fault).__name__}. Is DATABASE_URL right?")
-        return 1
+        yield _Ground(config, services, embeds_database, embeds_redis)
     finally:
-        if services is not None:
-            services.stop()
+        services.stop()
 
 
-def _with_absolute_data_dir(config: Config) -> Config:
-    """The data directory is meant relative to the project, wherever the command is called from."""
-    return replace(config, server=replace(config.server, data_dir=(PROJECT_DIR / config.server.data_dir).resolve()))
+def _with_secret(ground: _Ground) -> Config:
+    secret = signing_secret(ground.config, is_embedded=ground.embeds_database)
+    return replace(ground.config, auth=replace(ground.config.auth, secret_key=secret))
+
+
+def _migrate(ground: _Ground) -> list[str]:
+    try:
+        return asyncio.run(migrate(ground.config.database.url))
+    except DATABASE_FAULTS as fault:
+        raise CommandError(describe_fault(fault, ground.config, is_embedded=ground.embeds_database)) from fault
 
 
 def _config_flag(config_file: Path | None) -> tuple[str, ...]:
@@ -164,36 +232,16 @@ def _inherited(config: Config, flags: Flags) -> dict[str, str]:
     }
 
 
-def _greet(config: Config, port: int) -> None:
-    url = own_url(config.server.host, port)
-    embedded = "/sock" in config.database.url or "host=" in config.database.url
-    where = f"embedded, in {config.server.data_dir}" if embedded else "the server that DATABASE_URL names"
-    redis = f"embedded, in {config.server.data_dir}" if config.redis.url.startswith("unix:") else "REDIS_URL"
-    has_outbox = not config.sms.is_configured and not config.mail.is_configured
-    lines = [
-        "",
-        f"Shakti is ready at {url}",
-        f"  API page    {url}/docs",
-        f"  PostgreSQL  {where}",
-        f"  Redis       {redis}",
-        f"  SMS         {'Twilio' if config.sms.is_configured else 'development outbox'}",
-        f"  e-mail      {config.mail.host if config.mail.is_configured else 'development outbox'}",
-    ]
-    if has_outbox and is_loopback(config.server.host):
-        lines.append(f"  outbox      {url}/dev/outbox")
-    lines.append("Stop it with Ctrl+C.")
-    _say("\n".join(lines))
-
-
-def _report_migrations(applied: list[str], *, quiet_when_none: bool) -> None:
-    if applied:
-        _say(f"Migrations applied: {', '.join(applied)}")
-    elif not quiet_when_none:
-        _say("The database is up to date; no migration was needed.")
+def _greeting(ground: _Ground, port: int) -> str:
+    return greeting(ground.config, port, embeds_database=ground.embeds_database, embeds_redis=ground.embeds_redis)
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - said to the person who gave the command
+    try:
+        print(text, flush=True)  # noqa: T201 - said to the person who gave the command
+    except BrokenPipeError:
+        # Who listened has gone; that is no reason for a server to end, and Python must not try once more at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(text: str) -> None:

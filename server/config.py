@@ -1,29 +1,26 @@
 """Settings: frozen dataclasses filled from config.toml, `.env`, the environment and flags.
 
-What lives here: the shape, the defaults, the sources' order and the checks of every setting. What must not: opening
-anything that a setting names, or a secret's default.
+What lives here: the shape, the defaults and the checks of every setting. What must not: how a value is found and read
+(config_sources.py), opening anything that a setting names, or a secret's default.
 """
 
 import ipaddress
 import os
-import tomllib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
-
-from dotenv import dotenv_values
+from typing import Any, Literal
 
 from market.calendar import parse_gate_closure
+from market.ticks import Tick, TickError
+from server.config_sources import ConfigError as ConfigError
+from server.config_sources import read_dotenv, read_values
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 MIN_SECRET_BYTES = 32
-
-
-class ConfigError(Exception):
-    """A setting that cannot be used; the text names the key and what it takes."""
 
 
 def _bounded(default: float, low: float, high: float) -> Any:
@@ -174,122 +171,19 @@ def load_config(
     `"section.key"` to a value given on the command line. Raises ConfigError naming the first bad key.
     """
     file = path or PROJECT_DIR / "config.toml"
-    table = _read_toml(file)
-    dotenv = {k: v for k, v in dotenv_values(file.parent / ".env").items() if v is not None}
-    env = {**dotenv, **(os.environ if environ is None else environ)}
-    flags = flags or {}
-    sections = {f.name: f.type for f in fields(Config)}
-    for section in table:
-        if section not in sections:
-            raise ConfigError(f"{file}: unknown section [{section}]; known are {', '.join(sections)}")
-    built = {name: _build_section(name, kind, table.get(name, {}), env, flags, file) for name, kind in sections.items()}
-    config = Config(**built)
+    # The nearer one first: whatever name it uses, the environment wins over the file.
+    layers = (os.environ if environ is None else environ, read_dotenv(file.parent / ".env"))
+    sections: dict[str, Any] = {f.name: f.type for f in fields(Config)}
+    values = read_values(file, sections, layers, flags or {})
+    config = Config(**{name: kind(**values[name]) for name, kind in sections.items()})
     _check_together(config)
     return config
 
 
-def _read_toml(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{file} does not exist; name another with --config") from None
-    except (OSError, UnicodeDecodeError) as fault:
-        raise ConfigError(f"{file} cannot be read: {fault}") from None
-    except tomllib.TOMLDecodeError as fault:
-        raise ConfigError(f"{file} is not valid TOML: {fault}") from None
-
-
-def _build_section(
-    section: str, kind: Any, table: Any, env: Mapping[str, str], flags: Mapping[str, object], file: Path
-) -> Any:
-    if not isinstance(table, dict):
-        raise ConfigError(f"{file}: [{section}] must be a table")
-    known = {f.name: f for f in fields(kind)}
-    for key in table:
-        if key not in known:
-            raise ConfigError(f"{file}: unknown key {section}.{key}; known are {', '.join(known)}")
-        if known[key].metadata.get("secret"):
-            name = known[key].metadata["env"][0]
-            raise ConfigError(f"{file}: {section}.{key} is a secret; set {name} in the environment instead")
-    values: dict[str, Any] = {}
-    for key, spec in known.items():
-        names = (f"SHAKTI_{section}_{key}".upper(), *spec.metadata.get("env", ()))
-        from_env = next(((n, env[n]) for n in names if env.get(n, "") != ""), None)
-        if flags.get(f"{section}.{key}") is not None:
-            source, raw = f"--{key.replace('_', '-')}", flags[f"{section}.{key}"]
-        elif from_env is not None:
-            source, raw = from_env
-        elif key in table:
-            source, raw = f"{section}.{key}", table[key]
-        else:
-            continue
-        values[key] = _convert(source, raw, spec.type, spec.metadata)
-    return kind(**values)
-
-
-def _convert(source: str, raw: object, kind: Any, bounds: Mapping[str, Any]) -> Any:
-    """One value from TOML or text to its setting's type; ConfigError names the source."""
-    if get_origin(kind) is Literal:
-        if raw not in get_args(kind):
-            raise ConfigError(f"{source} must be one of {', '.join(get_args(kind))}, not {raw!r}")
-        return raw
-    if kind is bool:
-        words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-        value = raw if isinstance(raw, bool) else words.get(str(raw).lower())
-        if value is None:
-            raise ConfigError(f"{source} must be true or false, not {raw!r}")
-        return value
-    if kind in (int, float):
-        return _convert_number(source, raw, kind, bounds)
-    if kind is Decimal:
-        try:
-            number = Decimal(str(raw))
-        except InvalidOperation:
-            number = Decimal("NaN")
-        if not number.is_finite():
-            raise ConfigError(f"{source} must be a decimal number, not {raw!r}")
-        return number
-    if get_origin(kind) is tuple:
-        items = raw.split(",") if isinstance(raw, str) else raw
-        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-            raise ConfigError(f"{source} must be a list of texts, not {raw!r}")
-        return tuple(item.strip() for item in items if item.strip())
-    if not isinstance(raw, str | Path):
-        raise ConfigError(f"{source} must be a text, not {raw!r}")
-    return kind(raw)
-
-
-def _convert_number(source: str, raw: object, kind: Any, bounds: Mapping[str, Any]) -> Any:
-    whole = "a whole number" if kind is int else "a number"
-    low, high = bounds.get("low", float("-inf")), bounds.get("high", float("inf"))
-    try:
-        if isinstance(raw, bool) or not isinstance(raw, str | int | float):
-            raise ValueError
-        if kind is int and isinstance(raw, float):
-            raise ValueError
-        value = kind(raw)
-    except ValueError:
-        raise ConfigError(f"{source} must be {whole}, not {raw!r}") from None
-    if not low <= value <= high:
-        raise ConfigError(f"{source} must be {whole} from {low:g} to {high:g}, not {value:g}")
-    return value
-
-
 def _check_together(config: Config) -> None:
     """Rules that need more than one key, or knowledge of what a text means."""
-    market = config.market
-    try:
-        parse_gate_closure(market.gate_closure)
-    except ValueError as fault:
-        raise ConfigError(f"market.gate_closure {fault}") from None
-    for key in ("price_tick", "volume_tick", "max_volume"):
-        if getattr(market, key) <= 0:
-            raise ConfigError(f"market.{key} must be greater than 0")
-    if market.floor > market.cap:
-        raise ConfigError("market.floor must not be above market.cap")
-    for key, tick in (("floor", "price_tick"), ("cap", "price_tick"), ("max_volume", "volume_tick")):
-        if getattr(market, key) % getattr(market, tick):
-            raise ConfigError(f"market.{key} must be a multiple of market.{tick}")
+    _check_market(config.market)
+    _check_urls(config)
     for network in config.server.trusted_proxies:
         try:
             ipaddress.ip_network(network, strict=False)
@@ -298,17 +192,65 @@ def _check_together(config: Config) -> None:
     for origin in config.server.cors_origins:
         if not origin.startswith(("http://", "https://")) or origin.endswith("/"):
             raise ConfigError(f"server.cors_origins: {origin!r} is not an origin like https://app.example.in")
-    for key in ("frontend_url", "public_url"):
-        url = getattr(config.server, key)
-        if url and not url.startswith(("http://", "https://")):
-            raise ConfigError(f"server.{key} must start with http:// or https://")
     secret = config.auth.secret_key
     if secret and len(secret.encode()) < MIN_SECRET_BYTES:
         raise ConfigError(
             f"SECRET_KEY must have at least {MIN_SECRET_BYTES} bytes; make one with: openssl rand -hex 32"
         )
-    sms = config.sms
-    if any((sms.account_sid, sms.auth_token, sms.from_number)) and not sms.is_configured:
+    if re.fullmatch("[A-Z]{2}", config.auth.default_region) is None:
+        raise ConfigError(f"auth.default_region must be a country code like IN, not {config.auth.default_region!r}")
+    if not config.server.host:
+        raise ConfigError("server.host must not be empty; 0.0.0.0 stands for every address of this machine")
+    _check_gateways(config.sms, config.mail)
+
+
+def _check_gateways(sms: SmsSettings, mail: MailSettings) -> None:
+    """Half a gateway must not pass for none: messages would go to the development outbox."""
+    twilio = {
+        "TWILIO_ACCOUNT_SID": sms.account_sid,
+        "TWILIO_AUTH_TOKEN": sms.auth_token,
+        "TWILIO_PHONE_NUMBER": sms.from_number,
+    }
+    missing = [name for name, value in twilio.items() if not value]
+    if 0 < len(missing) < len(twilio):
+        raise ConfigError(f"SMS needs all of {', '.join(twilio)}, or none of them; {' and '.join(missing)} not set")
+    if (mail.username or mail.password) and not mail.host:
+        raise ConfigError("SMTP_USERNAME and SMTP_PASSWORD are of no use without SMTP_HOST; set it, or none of them")
+    if bool(mail.username) != bool(mail.password):
+        raise ConfigError("e-mail needs both SMTP_USERNAME and SMTP_PASSWORD, or neither")
+
+
+def _check_market(market: MarketSettings) -> None:
+    try:
+        parse_gate_closure(market.gate_closure)
+    except ValueError as fault:
+        raise ConfigError(f"market.gate_closure {fault}") from None
+    ticks = {}
+    for key in ("price_tick", "volume_tick"):
+        try:
+            ticks[key] = Tick(getattr(market, key))
+        except TickError as fault:
+            raise ConfigError(f"market.{key} {fault}") from None
+    for key, tick in (("floor", "price_tick"), ("cap", "price_tick"), ("max_volume", "volume_tick")):
+        try:
+            ticks[tick].parse(getattr(market, key))
+        except TickError as fault:
+            raise ConfigError(f"market.{key} {fault} (market.{tick})") from None
+    if market.max_volume <= 0:
+        raise ConfigError("market.max_volume must be greater than 0")
+    if market.floor > market.cap:
+        raise ConfigError("market.floor must not be above market.cap")
+
+
+def _check_urls(config: Config) -> None:
+    """None of the texts shows a URL that may hold a password."""
+    for key in ("frontend_url", "public_url"):
+        url = getattr(config.server, key)
+        if url and not url.startswith(("http://", "https://")):
+            raise ConfigError(f"server.{key} must start with http:// or https://, not {url!r}")
+    if config.database.url and not config.database.url.startswith(("postgresql://", "postgres://")):
+        raise ConfigError("DATABASE_URL must look like postgresql://user:password@host:5432/name")
+    if config.redis.url and not config.redis.url.startswith(("redis://", "rediss://", "unix://")):
         raise ConfigError(
-            "SMS needs all of TWILIO_ACCOUNT_SID, TWILIO_AUTH_TOKEN and TWILIO_PHONE_NUMBER, or none of them"
+            "REDIS_URL must look like redis://host:6379/0, rediss://host:6379/0 or unix:///path/to/socket"
         )

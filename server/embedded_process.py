@@ -145,7 +145,7 @@ class Keeper:
             self._is_ready = False
             self._next_launch_s = max(now, self._launched_s + _SHORTEST_CYCLE_S)
             return f"{name} ended ({describe_exit(code)}) and is started again."
-        pause_s = min(_START_PAUSE_S * 2**self._failures, _LONGEST_PAUSE_S)
+        pause_s = min(_START_PAUSE_S * 2 ** min(self._failures, 10), _LONGEST_PAUSE_S)
         self._failures += 1
         self._next_launch_s = now + pause_s
         return f"{name} does not start: {self._complaint(code)} It is tried again in {pause_s:.1f} s."
@@ -169,7 +169,8 @@ class Keeper:
 
     def _complaint(self, code: int) -> str:
         """The line of the log, since the last start, that tells most about why the server ended."""
-        with self._program.log.open("rb") as log:
+        lines: list[str] = []
+        with contextlib.suppress(OSError), self._program.log.open("rb") as log:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(min(self._log_offset, size), size - _LOG_TAIL_BYTES))
             lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]

@@ -1,7 +1,7 @@
 """The address that the workers of one server share.
 
-What lives here: making sure it is free, holding it while workers come and go. What must not: listening on it, which
-the workers do.
+What lives here: making sure it is free, holding it while workers come and go, sockets for them to listen on. What must
+not: listening, which the workers do.
 """
 
 import errno
@@ -29,7 +29,8 @@ class ListeningPort:
 
     def __init__(self, host: str, port: int) -> None:
         self._host = host
-        self._sockets: list[socket.socket] = []
+        self._holders: list[socket.socket] = []
+        self._held: list[_Address] = []
         self.port = port
         addresses = self._resolve()
         for attempt in range(_ANY_PORT_ATTEMPTS):
@@ -55,8 +56,24 @@ class ListeningPort:
 
     def close(self) -> None:
         """Let go of the port."""
-        while self._sockets:
-            self._sockets.pop().close()
+        self._held.clear()
+        while self._holders:
+            self._holders.pop().close()
+
+    def open(self) -> list[socket.socket]:
+        """Fresh sockets on the port, one for each address, for one worker to listen on. Raises OSError."""
+        opened: list[socket.socket] = []
+        try:
+            for address in self._held:
+                opened.append(_shared(address, self.port))
+                # Its connections inherit it, and those that linger after the end must not keep the next server out.
+                # Only now: the holders go without, for else any program that asks for the same might bind the port.
+                opened[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        except OSError:
+            for candidate in opened:
+                candidate.close()
+            raise
+        return opened
 
     def _resolve(self) -> list[_Address]:
         try:
@@ -77,16 +94,17 @@ class ListeningPort:
                 # Without SO_REUSEPORT another program's socket is in the way, with it another one of ours would not be.
                 with _bound(address, self.port, socket.SO_REUSEADDR):
                     pass
-                holder = _bound(address, self.port, socket.SO_REUSEPORT)
+                holder = _shared(address, self.port)
             except OSError as fault:
                 if fault.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                     raise
                 # A name may stand for an IPv6 address on a machine that has IPv6 switched off.
                 absent = fault
                 continue
-            self._sockets.append(holder)
+            self._holders.append(holder)
+            self._held.append(address)
             self.port = holder.getsockname()[1]
-        if not self._sockets:
+        if not self._holders:
             raise absent or OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
 
     def _explain(self, fault: OSError) -> str:
@@ -100,11 +118,24 @@ class ListeningPort:
         return f"{where} cannot be listened on: {os.strerror(fault.errno or 0)}. Choose another with server.port."
 
 
-def _bound(address: _Address, port: int, option: int) -> socket.socket:
+def _shared(address: _Address, port: int) -> socket.socket:
+    try:
+        return _bound(address, port, socket.SO_REUSEPORT)
+    except OSError as fault:
+        if fault.errno != errno.EADDRINUSE:
+            raise
+        # Connections that another program left behind linger here, and let in only who asks for both.
+        held = _bound(address, port, socket.SO_REUSEPORT, socket.SO_REUSEADDR)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        return held
+
+
+def _bound(address: _Address, port: int, *options: int) -> socket.socket:
     family, host, rest = address
     candidate = socket.socket(family, socket.SOCK_STREAM)
     try:
-        candidate.setsockopt(socket.SOL_SOCKET, option, 1)
+        for option in options:
+            candidate.setsockopt(socket.SOL_SOCKET, option, 1)
         if family == socket.AF_INET6:
             # As asyncio does: an empty host means one socket for each family.
             candidate.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

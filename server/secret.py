@@ -25,7 +25,7 @@ def signing_secret(config: Config, *, is_embedded: bool) -> str:
         )
     file = config.server.data_dir / _FILE
     try:
-        return _make(file) or _read(file)
+        return (None if file.exists() else _make(file)) or _read(file)
     except OSError as fault:
         raise ConfigError(f"the signing secret {file} cannot be used: {fault.strerror}") from None
 
@@ -54,7 +54,10 @@ def _read(file: Path) -> str:
     mode = stat.S_IMODE(file.stat().st_mode)
     if mode & 0o077:
         raise ConfigError(f"{file} is open to others (mode {mode:04o}); run: chmod 600 {file}")
-    secret = file.read_text().strip()
+    try:
+        secret = file.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        secret = ""
     if len(secret.encode()) < MIN_SECRET_BYTES:
         raise ConfigError(f"{file} holds no usable secret; remove it, and a new one is made: tokens become invalid")
     return secret

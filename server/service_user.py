@@ -3,6 +3,7 @@
 What lives here: choosing that user, acting as it, handing directories to it. What must not: knowledge of the servers.
 """
 
+import contextlib
 import os
 import pwd
 from collections.abc import Callable, Sequence
@@ -99,10 +100,8 @@ def choose_service_user(*homes: Path) -> ServiceUser:
         if owner != 0 and _is_named(owner):
             return _by_uid(owner)
     for name in ("nobody", "daemon"):
-        try:
+        with contextlib.suppress(KeyError):
             return _by_uid(pwd.getpwnam(name).pw_uid)
-        except KeyError:
-            continue
     raise EmbeddedError(
         "Shakti runs as root here, PostgreSQL refuses to, and there is no user 'nobody' on this machine to run it as. "
         "Start Shakti as an ordinary user, or set DATABASE_URL to a server of your own."
@@ -111,7 +110,10 @@ def choose_service_user(*homes: Path) -> ServiceUser:
 
 def _by_uid(uid: int) -> ServiceUser:
     entry = pwd.getpwuid(uid)
-    return ServiceUser(entry.pw_uid, entry.pw_gid, entry.pw_name)
+    user = ServiceUser(entry.pw_uid, entry.pw_gid, entry.pw_name)
+    # Told now, and not by the first thing that a root without rights may not do.
+    user.perform(lambda: 0)
+    return user
 
 
 def _is_named(uid: int) -> bool:

@@ -6,9 +6,10 @@ What lives here: the process's life. What must not: starting other processes (wo
 import asyncio
 import os
 import signal
-import sys
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
 
-import asyncpg
 import structlog
 import uvloop
 from aiohttp import web
@@ -16,28 +17,21 @@ from aiohttp import web
 from server.app import create_app
 from server.config import Config
 from server.workers import announce_ready
-from storage.database import UnsafeDatabase
-from storage.errors import Unavailable
 
 log = structlog.get_logger("shakti.worker")
-# How a parent is told that the settings, not this process, are at fault (sysexits.h EX_CONFIG).
-EX_CONFIG = os.EX_CONFIG
 _KEEPALIVE_S = 75.0
+_BACKLOG = 1024
 
 
-def run_worker(config: Config, port: int) -> int:
-    """Serve on the port that the parent holds, until SIGTERM. Returns the exit code."""
-    try:
-        return uvloop.run(_serve(config, port))
-    except (UnsafeDatabase, asyncpg.InvalidPasswordError, asyncpg.InvalidCatalogNameError) as fault:
-        print(f"Shakti cannot use the database: {fault}", file=sys.stderr)  # noqa: T201 - said to a person
-        return EX_CONFIG
-    except Unavailable as fault:
-        print(f"Shakti cannot start: {fault}. Is it running, and is its URL right?", file=sys.stderr)  # noqa: T201
-        return 1
+def run_worker(config: Config, port: int, sockets: Sequence[socket.socket]) -> None:
+    """Serve on `sockets`, all bound to `port`, until SIGTERM or SIGINT. Raises what opening the application raises:
+    ConfigError, UnsafeDatabase, Unavailable."""
+    # Where the settings say 0, links need the port that it became.
+    config = replace(config, server=replace(config.server, port=port))
+    uvloop.run(_serve(config, sockets))
 
 
-async def _serve(config: Config, port: int) -> int:
+async def _serve(config: Config, sockets: Sequence[socket.socket]) -> None:
     leaving = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -51,11 +45,11 @@ async def _serve(config: Config, port: int) -> int:
     )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, config.server.host, port, reuse_port=True, backlog=1024)
-        await site.start()
+        for bound in sockets:
+            await web.SockSite(runner, bound, backlog=_BACKLOG).start()
         announce_ready()
+        log.debug("serving", pid=os.getpid())
         await leaving.wait()
-        log.info("leaving: no new connections, requests under way are finished")
+        log.info("leaving: no new connections, requests under way are finished", pid=os.getpid())
     finally:
         await runner.cleanup()
-    return 0

@@ -4,9 +4,11 @@ What lives here: replacing crashed workers, rolling over, draining, giving up. W
 waiting, see workers.py.
 """
 
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from server.listening_port import ListeningPort
 from server.worker_process import Worker
 
 EXIT_FAILED = 1
@@ -46,13 +48,20 @@ class _Slot:
         self.starting: Worker | None = None
         self.failures = 0
         self.next_start_s = 0.0
+        # What its workers, one after the other, listen on.
+        self.sockets: list[socket.socket] = []
+
+    def close(self) -> None:
+        """Let the kernel send new connections to the other places, and reset those that wait here."""
+        while self.sockets:
+            self.sockets.pop().close()
 
 
 class WorkerPool:
     """Owns every worker process. `advance` does all that is due; times are those of time.monotonic()."""
 
     def __init__(
-        self, plan: WorkerPlan, port: int, *, on_ready: Callable[[int], None], say: Callable[[str], None]
+        self, plan: WorkerPlan, port: ListeningPort, *, on_ready: Callable[[int], None], say: Callable[[str], None]
     ) -> None:
         self._plan = plan
         self._port = port
@@ -95,6 +104,7 @@ class WorkerPool:
         self._leaving = list(self._everyone())
         for slot in self._slots:
             slot.serving = slot.starting = None
+            slot.close()
         for worker in self._leaving:
             worker.drain(self._plan.drain_s)
 
@@ -107,6 +117,8 @@ class WorkerPool:
         """Leave no process behind."""
         for worker in self._everyone():
             worker.end()
+        for slot in self._slots:
+            slot.close()
 
     def advance(self, now: float) -> int | None:
         """Take note of what the workers did, do what is due; the exit code once the last one has left for good."""
@@ -118,7 +130,7 @@ class WorkerPool:
         self._continue_rolling(now)
         if not self._is_open and all(slot.serving for slot in self._slots):
             self._is_open = True
-            self._on_ready(self._port)
+            self._on_ready(self._port.port)
         return None
 
     def _everyone(self) -> Iterator[Worker]:
@@ -160,7 +172,8 @@ class WorkerPool:
 
     def _start(self, slot: _Slot, now: float) -> None:
         try:
-            slot.starting = Worker(slot.index, self._plan.command, self._plan.environ, self._port)
+            slot.sockets = slot.sockets or self._port.open()
+            slot.starting = Worker(slot.index, self._plan.command, self._plan.environ, self._port.port, slot.sockets)
         except OSError as fault:
             self._note_failure(slot, str(fault), now)
 
@@ -178,16 +191,21 @@ class WorkerPool:
             self._to_roll.clear()
             self._say(f"The new worker {slot.index} did not start ({reason}); the workers that serve stay.")
             return
+        # Nobody listens in this place for a while: its share belongs to the others.
+        if slot.serving is None:
+            slot.close()
         # While others serve, a slot that stays empty is no reason to send them home.
         can_give_up = not self._is_open or not any(other.serving for other in self._slots)
         if refuses_settings and can_give_up:
             self.leave(EXIT_CONFIG)
             return
         is_excused = now < self._blameless_until_s
-        pause_s = _EXCUSED_PAUSE_S if is_excused else min(_FIRST_PAUSE_S * 2**slot.failures, _LONGEST_PAUSE_S)
+        pause_s = min(_FIRST_PAUSE_S * 2 ** min(slot.failures, 10), _LONGEST_PAUSE_S)
+        if is_excused:
+            pause_s = _EXCUSED_PAUSE_S
         slot.next_start_s = now + pause_s
         slot.failures += not is_excused
-        if slot.failures >= MAX_FAILURES and can_give_up and not is_excused:
+        if slot.failures >= MAX_FAILURES and can_give_up:
             self._say(f"Worker {slot.index} did not start {slot.failures} times in a row ({reason}); giving up.")
             self.leave(EXIT_FAILED)
         else:

@@ -1,12 +1,14 @@
 """One worker process, and the pipe on which it tells that it is ready.
 
-What lives here: starting a worker, reading its sign, and the worker's own side of both. What must not: when to start
+What lives here: starting a worker, reading its sign, and the worker's own side of both (worker_sockets(),
+announce_ready()). What must not: when to start
 or to end one, see workers.py.
 """
 
 import contextlib
 import os
 import signal
+import socket
 import time
 from collections.abc import Mapping, Sequence
 
@@ -15,6 +17,7 @@ from server.child import describe_exit, spawn
 READY_FD_VARIABLE = "SHAKTI_WORKER_READY_FD"
 INDEX_VARIABLE = "SHAKTI_WORKER_INDEX"
 PORT_VARIABLE = "SHAKTI_WORKER_PORT"
+SOCKETS_VARIABLE = "SHAKTI_WORKER_SOCKET_FDS"
 
 
 def announce_ready() -> None:
@@ -28,10 +31,27 @@ def announce_ready() -> None:
     os.close(int(descriptor))
 
 
+def worker_sockets() -> list[socket.socket]:
+    """In a worker: the bound sockets of its place, one for each address of the host, to listen on.
+
+    They outlive the worker: what the kernel accepted and the worker did not goes to its successor, where a socket of
+    its own would reset it. Without a parent there are none.
+    """
+    descriptors = os.environ.pop(SOCKETS_VARIABLE, "")
+    return [socket.socket(fileno=int(descriptor)) for descriptor in descriptors.split(",") if descriptor]
+
+
 class Worker:
     """A process that serves, is about to, or drains. Ends with us, at once, however we end."""
 
-    def __init__(self, index: int, command: Sequence[str], environ: Mapping[str, str], port: int) -> None:
+    def __init__(
+        self,
+        index: int,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        port: int,
+        sockets: Sequence[socket.socket],
+    ) -> None:
         self.index = index
         self.is_ready = False
         self.started_s = time.monotonic()
@@ -48,9 +68,10 @@ class Worker:
                     INDEX_VARIABLE: str(index),
                     PORT_VARIABLE: str(port),
                     READY_FD_VARIABLE: str(sign),
+                    SOCKETS_VARIABLE: ",".join(str(one.fileno()) for one in sockets),
                 },
                 death_signal=signal.SIGKILL,
-                keep_fds=(sign,),
+                keep_fds=(sign, *(one.fileno() for one in sockets)),
             )
         except BaseException:
             os.close(self._ready_fd)

@@ -15,9 +15,9 @@ from typing import Any, Self
 
 from server.listening_port import ListeningPort, PortRefused
 from server.worker_pool import EXIT_FAILED, WorkerPlan, WorkerPool
-from server.worker_process import announce_ready
+from server.worker_process import announce_ready, worker_sockets
 
-__all__ = ["WorkerPlan", "announce_ready", "run_workers"]
+__all__ = ["WorkerPlan", "announce_ready", "run_workers", "worker_sockets"]
 
 _TICK_S = 0.2
 
@@ -43,7 +43,7 @@ def run_workers(
         say(str(refusal))
         return EXIT_FAILED
     with held, _Signals() as signals:
-        pool = WorkerPool(plan, held.port, on_ready=on_ready, say=say)
+        pool = WorkerPool(plan, held, on_ready=on_ready, say=say)
         try:
             return _run(pool, signals, on_tick, say)
         finally:

@@ -1,10 +1,12 @@
-"""A clock that a test sets, and days in Indian time.
+"""Time as tests give it: a clock to set, what Redis keeps grown older, days in Indian time.
 
-What lives here: time as tests give it. What must not: a sleep.
+What lives here: time. What must not: a sleep.
 """
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
+
+from redis import asyncio as aioredis
 
 IST = timezone(timedelta(hours=5, minutes=30))
 
@@ -21,6 +23,17 @@ class Clock:
     def move(self, **by: float) -> None:
         """Forward by a timedelta's arguments."""
         self.at += timedelta(**by)
+
+
+async def let_pass(redis_url: str, **time_passed: float) -> None:
+    """Bring everything that Redis will forget nearer to that moment, by a timedelta's arguments."""
+    passed_ms = int(timedelta(**time_passed) / timedelta(milliseconds=1))
+    redis = aioredis.Redis.from_url(redis_url)
+    async for key in redis.scan_iter():
+        left_ms = await redis.pttl(key)
+        if left_ms > 0:
+            await redis.pexpire(key, max(0, left_ms - passed_ms))
+    await redis.aclose()
 
 
 def india_today() -> date:

@@ -80,7 +80,6 @@ class AccountSchema(AnswerSchema):
     connectionId = _text()
     username = _text()
     PhoneNo = _text("As it was given")
-    createdAt = _text(format="date-time")
     setup = fields.Nested(RecordedSetupSchema, required=True, allow_none=True)
 
 
@@ -154,4 +153,7 @@ class DocumentSchema(AnswerSchema):
 
     openapi = _text()
     info = fields.Dict(required=True)
+    servers = fields.List(fields.Dict(), required=True)
+    tags = fields.List(fields.Dict(), required=True)
     paths = fields.Dict(required=True)
+    components = fields.Dict(required=True)

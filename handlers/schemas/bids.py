@@ -20,6 +20,9 @@ from market.ticks import Tick
 from storage.commands import Bid, Receipt
 
 PAGE_LIMIT = 1000
+# For the documentation: a single slot, a range, or the number of a slot; and a decimal number.
+TIMESLOT_PATTERN = "^([0-9]{1,2}:[0-9]{2}(-[0-9]{1,2}:[0-9]{2})?|[0-9]{1,2})$"
+_DECIMAL_PATTERN = r"^-?[0-9]+(\.[0-9]+)?$"
 # Far enough from the ends of the calendar, and of what a bid's id can say, for every sum of days.
 _YEARS = range(2001, 2301)
 
@@ -80,7 +83,7 @@ class BidsQuerySchema(RequestSchema[BidsQuery]):
     slot = Slot(data_key="timeslot", metadata={"example": "10:00-10:15"})
     after = Number(
         low=0,
-        high=2**53,
+        high=10**12 - 1,
         is_whole=True,
         required=False,
         metadata={"description": "`next` of the page before", "example": 0},
@@ -90,7 +93,11 @@ class BidsQuerySchema(RequestSchema[BidsQuery]):
 
 def _value(kind: str, description: str, **more: Any) -> fields.Raw:
     """A value that bid_array.py reads, for the documentation: a text or a JSON number."""
-    return fields.Raw(allow_none=True, metadata={"type": ["string", kind], "description": description, **more})
+    pattern = TIMESLOT_PATTERN if kind == "integer" else _DECIMAL_PATTERN
+    return fields.Raw(
+        allow_none=True,
+        metadata={"type": ["string", kind], "description": description, "pattern": pattern, "maxLength": 40, **more},
+    )
 
 
 class OneBidSchema(Schema):

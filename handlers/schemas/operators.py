@@ -15,4 +15,4 @@ class OperatorSignIn:
 class OperatorSignInSchema(RequestSchema[OperatorSignIn]):
     target = OperatorSignIn
     name = Text(max_length=100, metadata={"example": "control-room"})
-    password = Password(is_new=False)
+    password = Password(is_new=False, metadata={"example": "the-password-that-was-printed"})

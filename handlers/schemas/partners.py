@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from marshmallow import ValidationError, validates_schema
+from marshmallow import ValidationError, fields, validates_schema
 
 from auth.tokens import Purpose
 from handlers.errors import InvalidUserType
+from handlers.schemas.answers import AnswerSchema
 from handlers.schemas.base import RequestSchema
 from handlers.schemas.fields import Choice, Email, Gstin, Otp, Password, Phone, PhoneText, Text
 from storage.partners import Created, NewPartner, Partner, PartnerCredentials, PartnerKind
@@ -141,6 +142,14 @@ class EmailLinkSchema(RequestSchema[EmailLink]):
 
     target = EmailLink
     token = Text(max_length=2048, metadata={"example": "eyJhbGciOiJIUzI1NiIsInR..."})
+
+
+class EmailStatusSchema(AnswerSchema):
+    """Documents how far the verification of an e-mail is."""
+
+    status = fields.String(
+        required=True, metadata={"enum": ["verified", "token_sent_not_verified", "not_verified_no_token"]}
+    )
 
 
 def show_registered(partner: NewPartner, created: Created) -> dict[str, Any]:

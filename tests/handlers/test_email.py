@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -10,6 +10,7 @@ import jwt
 import pytest
 
 from auth.tokens import Purpose, Tokens
+from tests.clock import Clock
 from tests.conftest import SECRET, Client, MakeClient, ReadOutbox
 from tests.partner_factories import Registered, log_in, register, send_link, token_in
 from tests.standins.mail import MailStandIn
@@ -21,16 +22,6 @@ NOT_FOUND = (404, {"message": "User not found"})
 STATUS_NOT_FOUND = (404, {"status": "user_not_found"})
 BOTH = ["/api/email/check-email-status", "/api/email/send-email-link"]
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.moved = timedelta()
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.moved
 
 
 async def post(client: Client, path: str, body: Any) -> tuple[int, Any]:
@@ -149,10 +140,10 @@ async def test_a_link_expires_after_an_hour(make_client: MakeClient) -> None:
     clock = Clock()
     client = await make_client(clock=clock)
     partner = await register(client)
-    clock.moved = timedelta(minutes=-61)
+    clock.move(minutes=-61)
     token = await send_link(client, partner)
     assert await status_of(client, partner) == (200, {"status": "token_sent_not_verified"})
-    clock.moved = timedelta()
+    clock.move(minutes=61)
     assert await click(client, token) == INVALID
     assert await status_of(client, partner) == (200, {"status": "not_verified_no_token"})
 

@@ -62,7 +62,7 @@ async def test_the_list_can_be_narrowed_to_a_day_and_a_slot(client: Client) -> N
 async def test_a_query_that_cannot_be_read_is_refused(client: Client) -> None:
     household = await sign_up(client)
     for name, wrong in (
-        ("deliveryDate", ("soon", "2026-02-30", "%00", "'%20OR%201=1--", "", "2026-11-23%0d%0aX-Evil:%201")),
+        ("deliveryDate", ("soon", "2026-02-30", "%00", "'%20OR%201=1--", "2026-11-23%0d%0aX-Evil:%201")),
         ("timeslot", ("97", "0", "10:07", "-1", "%00", "1%20OR%201=1", "१")),
         ("limit", ("0", "-1", "x", "1e3", "99999999999999999999", "%00", "१")),
         ("after", ("-1", "x", "99999999999999999999", "%00")),
@@ -185,7 +185,20 @@ async def test_another_accounts_bid_looks_like_none(client: Client) -> None:
 async def test_an_id_that_is_none_is_not_found(client: Client) -> None:
     household = await sign_up(client)
     await place(client, household, bid())
-    wrong = ("0", "-1", "abc", "1.5", "9" * 30, str(2**63), str(2**64 + 1), "%00", "1%20OR%201=1", "१", "%0d%0aX:%201", "null")
+    wrong = (
+        "0",
+        "-1",
+        "abc",
+        "1.5",
+        "9" * 30,
+        str(2**63),
+        str(2**64 + 1),
+        "%00",
+        "1%20OR%201=1",
+        "१",
+        "%0d%0aX:%201",
+        "null",
+    )
     for bid_id in (*wrong, "2026-11-23", "x" * 3000):
         assert_refused(await withdraw(client, household, bid_id), 404)
         assert_refused(await amend(client, household, bid_id, price="5"), 404)

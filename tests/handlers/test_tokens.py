@@ -236,7 +236,7 @@ async def test_a_token_expires_while_it_is_cached(make_client: MakeClient) -> No
     assert (await call(client, "GET", "/me", by=household)).status == 200
     async with asyncio.timeout(4):
         while (answer := await call(client, "GET", "/me", by=household)).status == 200:
-            await asyncio.sleep(0.1)  # time itself is what is waited for
+            pass
     assert_refused(answer, 401, "Invalid token")
 
 
@@ -245,7 +245,7 @@ async def until_refused(client: Client, household: Household) -> float:
     began = time.monotonic()
     async with asyncio.timeout(5):
         while (await call(client, "GET", "/me", by=household)).status == 200:
-            await asyncio.sleep(0.01)
+            pass
     assert_refused(await call(client, "GET", "/me", by=household), 401, "Invalid token")
     return time.monotonic() - began
 

@@ -108,6 +108,18 @@ def moved(data_dir: Path, parent: Path) -> Iterator[Path]:
         there.rename(data_dir)
 
 
+@contextlib.contextmanager
+def stranger() -> Iterator[int]:
+    """A process that is none of ours, of the servers' own user: PostgreSQL overlooks those of others by itself."""
+    user = choose_service_user()
+    process = subprocess.Popen(["sleep", "60"], user=user.uid if user.is_other else None)
+    try:
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait()
+
+
 class Host:
     """Both servers, in a process of their own."""
 
@@ -362,45 +374,46 @@ async def test_a_hung_server_of_a_dead_host_is_in_nobodys_way(data_dir: Path) ->
 
 @pytest.mark.parametrize("is_zombie", [False, True], ids=["recycled", "zombie"])
 def test_a_stale_pid_of_somebody_else_is_not_believed(data_dir: Path, *, is_zombie: bool) -> None:
-    stranger = subprocess.Popen(["true"] if is_zombie else ["sleep", "60"])
-    try:
+    with stranger() as pid:
         if is_zombie:
-            wait_until(lambda: not is_alive(stranger.pid), "a zombie")
-        content = f"{stranger.pid}\n/elsewhere\n1700000000\n5432\n/tmp\n\n 1234567 1\nready   \n"
+            os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: not is_alive(pid), "a zombie")
+        content = f"{pid}\n/elsewhere\n1700000000\n5432\n/tmp\n\n 1234567 1\nready   \n"
         (data_dir / "postgres" / "postmaster.pid").write_text(content)
         with running(data_dir):
-            assert postmaster_pid(data_dir) != stranger.pid
-        assert is_zombie or is_alive(stranger.pid)
-    finally:
-        stranger.kill()
-        stranger.wait()
+            assert postmaster_pid(data_dir) != pid
+        assert is_zombie or is_alive(pid)
 
 
 async def test_a_stale_socket_lock_of_somebody_else_is_not_believed(data_dir: Path) -> None:
-    with Host(data_dir) as host:
+    with Host(data_dir) as host, stranger() as pid:
         await write(host)
         sockets = socket_dir(host)
         server = postmaster_pid(data_dir)
         host.process.kill()
         wait_until(lambda: not is_alive(server), "ended")
-        (sockets / ".s.PGSQL.5432.lock").write_text(f"{os.getppid()}\n/elsewhere\n1700000000\n5432\n{sockets}\n")
-    with running(data_dir) as (_, endpoints):
-        # The same directory again: links into temporary places must not pile up.
-        assert socket_dir(endpoints) == sockets
-        assert await has_kept(endpoints)
+        (sockets / ".s.PGSQL.5432.lock").write_text(f"{pid}\n/elsewhere\n1700000000\n5432\n{sockets}\n")
+        with running(data_dir) as (_, endpoints):
+            # The same directory again: links into temporary places must not pile up.
+            assert socket_dir(endpoints) == sockets
+            assert await has_kept(endpoints)
+        assert is_alive(pid)
     assert not (data_dir / "run").is_symlink()
 
 
-async def test_a_long_path_with_awkward_characters_will_do(data_dir: Path, tmp_path: Path) -> None:
-    awkward = tmp_path / ('a directory, with "quotes", it\'s 100%' + " and very long" * 6).ljust(120, "x")
-    with moved(data_dir, awkward) as there:
-        with Host(there) as host:
-            await write(host)
-            assert len(host.url) < 200
+@pytest.mark.parametrize(
+    ("name", "is_within"),
+    [('it\'s "quoted" at 100% #1?', True), ("one, two", False), ("a long name " * 10, False)],
+    ids=["awkward", "comma", "120-characters"],
+)
+async def test_any_path_will_do(data_dir: Path, open_dir: Path, name: str, *, is_within: bool) -> None:
+    with moved(data_dir, open_dir / name) as there:
         with running(there) as (_, endpoints):
+            await write(endpoints)
             assert await has_kept(endpoints)
-            sockets = socket_dir(endpoints)
-    assert not sockets.exists()
+            sockets = (there / "run").resolve()
+            assert sockets.is_relative_to(there) == is_within
+        assert sockets.exists() == is_within
 
 
 async def test_a_postgresql_of_the_machine_does_not_interfere(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -566,7 +579,7 @@ async def test_programs_that_their_user_cannot_reach_are_copied(data_dir: Path, 
     # It belongs to root now, as after restoring a backup.
     data_dir = shutil.copytree(data_dir, open_dir / "data", symlinks=True)
     data_dir.chmod(0o755)
-    packages.chmod(0o700)
+    os.chmod(packages, 0o700)
     for _ in range(2):
         with Host(data_dir, "--packages", str(packages)) as host:
             assert await ask(host.url, "SELECT 1") == 1

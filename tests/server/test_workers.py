@@ -140,14 +140,14 @@ def wait_until(is_so: Callable[[], bool], what: str, timeout_s: float = 5.0) -> 
 
 
 @contextlib.contextmanager
-def listening(*options: int) -> Iterator[int]:
-    """The port of another program."""
+def listening(*options: int) -> Iterator[tuple[socket.socket, int]]:
+    """The socket of another program, and its port."""
     with socket.socket() as listener:
         for option in options:
             listener.setsockopt(socket.SOL_SOCKET, option, 1)
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        yield listener.getsockname()[1]
+        yield listener, listener.getsockname()[1]
 
 
 def test_workers_share_one_port_and_leave_when_told_to(control: Path) -> None:
@@ -175,7 +175,7 @@ def test_hosts_of_every_kind_can_be_listened_on(control: Path, host: str) -> Non
 
 @pytest.mark.parametrize("options", [(), (socket.SO_REUSEPORT,)], ids=["plain", "shared"])
 def test_an_occupied_port_is_refused(control: Path, options: tuple[int, ...]) -> None:
-    with listening(*options) as port, Parent(control, port=port) as parent:
+    with listening(*options) as (_, port), Parent(control, port=port) as parent:
         assert parent.until_end() == 1
         (sentence,) = parent.said
         assert f"127.0.0.1:{port} is in use by another program" in sentence
@@ -191,6 +191,22 @@ def test_a_port_held_by_another_parent_is_refused_before_its_workers_listen(cont
         with Parent(control, 1, port=port) as second:
             assert second.until_end() == 1
             assert "is in use by another program" in second.said[0]
+
+
+def test_connections_that_linger_from_another_program_do_not_keep_the_server_out(control: Path) -> None:
+    with listening(socket.SO_REUSEADDR) as (listener, port), socket.create_connection(("127.0.0.1", port)) as client:
+        # Closed on the side of the port first, so that it is there that it lingers.
+        listener.accept()[0].close()
+        assert client.recv(1) == b""
+    (control / "mode").write_text("3")
+    with Parent(control, 1, port=port) as parent:
+        parent.until_said("did not start")
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with pytest.raises(OSError, match="in use"):
+                other.bind(("127.0.0.1", port))
+        (control / "mode").write_text("serve")
+        assert parent.until_ready() == port
 
 
 @pytest.mark.parametrize(
@@ -214,6 +230,27 @@ def test_a_killed_worker_is_replaced_and_the_others_go_on(control: Path) -> None
         replacement = parent.starts()[-1]
         wait_until(lambda: parent.ask()[1] == replacement, "serving")
         assert parent.workers() == {0: replacement, 1: before[1]}
+
+
+def test_a_connection_made_while_a_worker_is_replaced_is_answered_by_the_new_one(control: Path) -> None:
+    with Parent(control, 1) as parent:
+        parent.until_ready()
+        before = parent.ask()[1]
+        os.kill(before, signal.SIGKILL)
+        wait_until(lambda: not is_alive(before), "dead")
+        assert parent.ask()[1] != before
+
+
+def test_workers_may_bind_the_port_themselves(control: Path) -> None:
+    (control / "mode").write_text("alone")
+    with Parent(control) as parent:
+        parent.until_ready()
+        before = parent.workers()
+        assert set(before) == {0, 1}
+        os.kill(before[0], signal.SIGKILL)
+        wait_until(lambda: len(parent.starts()) == 3, "replaced")
+        parent.signal(signal.SIGTERM)
+        assert parent.until_end() == 0
 
 
 def test_the_death_of_any_child_is_looked_into_at_once(control: Path) -> None:
@@ -256,7 +293,8 @@ def test_a_slot_that_stays_empty_does_not_end_those_that_serve(control: Path) ->
         (control / "mode").write_text("78")
         os.kill(workers[0], signal.SIGKILL)
         parent.until_said("Worker 0 did not start (exit code 78)")
-        assert parent.ask() == (1, workers[1])
+        # Its share of the connections is the other's now.
+        assert {parent.ask() for _ in range(20)} == {(1, workers[1])}
         (control / "mode").write_text("serve")
         assert set(parent.workers()) == {0, 1}
 
@@ -299,8 +337,9 @@ def test_a_second_interrupt_hurries(control: Path) -> None:
         parent.until_ready()
         workers = parent.workers()
         parent.signal(signal.SIGINT)
-        # The port is let go of only at the end; both still serve.
-        wait_until(lambda: parent.ask()[1] in workers.values(), "serving")
+        # Both still serve, deaf as they are.
+        assert parent.ask()[1] in workers.values()
+        assert all(map(is_alive, workers.values()))
         parent.signal(signal.SIGINT)
         assert parent.until_end() == 0
         assert not any(map(is_alive, workers.values()))

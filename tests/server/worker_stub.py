@@ -2,12 +2,14 @@
 
     python worker_stub.py CONTROL_DIR HOST
 
-The file `mode` in the control directory says how it behaves: serve; stubborn (deaf to SIGTERM); or a number, with
-which it exits at its start. The files `started` and `left` collect the process ids of those that did, `port` is the
-port it was given.
+The file `mode` in the control directory says how it behaves: serve; alone (on a socket that it binds itself);
+stubborn (deaf to SIGTERM); or a number, with which it exits at its start. The files `started` and `left` collect the
+process ids of those that did, `port` is the port it was given.
 """
 
+import contextlib
 import os
+import select
 import signal
 import socket
 import sys
@@ -15,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from server.worker_process import announce_ready
+from server.worker_process import announce_ready, worker_sockets
 
 
 def main() -> None:
@@ -29,23 +31,35 @@ def main() -> None:
     if mode.isdigit():
         sys.exit(int(mode))
 
-    def leave(*_: object) -> None:
-        with (control / "left").open("a") as left:
-            left.write(f"{os.getpid()}\n")
-        sys.exit(0)
-
-    signal.signal(signal.SIGTERM, signal.SIG_IGN if mode == "stubborn" else leave)
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.bind(address)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if mode == "stubborn" else lambda *_: None)
+    told, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    listeners = [bound(host, port)] if mode == "alone" else worker_sockets()
+    for listener in listeners:
+        listener.setblocking(False)
         listener.listen(64)
-        announce_ready()
-        while True:
-            client, _ = listener.accept()
-            with client:
+    announce_ready()
+    while True:
+        readable = select.select([told, *(listener.fileno() for listener in listeners)], [], [])[0]
+        if told in readable:
+            break
+        for listener in listeners:
+            # Its successor may have been faster.
+            with contextlib.suppress(BlockingIOError), listener.accept()[0] as client:
                 client.sendall(f"{index} {os.getpid()}".encode())
+    with (control / "left").open("a") as left:
+        left.write(f"{os.getpid()}\n")
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket as asyncio makes it for reuse_port=True."""
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind(address)
+    return listener
 
 
 if __name__ == "__main__":

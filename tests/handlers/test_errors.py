@@ -1,0 +1,327 @@
+"""What every error looks like: JSON with a message, an id that the log also has, nothing from inside."""
+
+import asyncio
+import io
+import json
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+import structlog
+
+from handlers.routes import ROUTES
+from server.config import Config, LogSettings
+from server.logs import set_up_logs
+from tests.answers import Answer, assert_refused, call
+from tests.conftest import SECRET, Client, MakeClient, Services
+from tests.factories import Household, ask_otp, bid, new_phone, sign_up
+from tests.handlers.test_setup import DOCUMENTED
+from tests.standins.link import Link, link_to
+
+INSIDE = (
+    "Traceback",
+    "asyncpg",
+    "psycopg",
+    "SELECT ",
+    "INSERT ",
+    ".py",
+    "redis",
+    SECRET,
+    "/tmp/",  # noqa: S108 - looked for, not opened
+    "shakti:",
+    "127.0.0.1",
+)
+DOCUMENTS = (
+    ("/sendotp", {"PhoneNo": "1234567890"}, "Error sending OTP"),
+    (
+        "/signup",
+        {
+            "PhoneNo": "1234567890",
+            "password": "sunshine-and-rain",
+            "connectionId": "C-1",
+            "otp": "123456",
+            "username": "Asha",
+            "accountType": "prosumer",
+        },
+        "Error creating user",
+    ),
+    (
+        "/signin",
+        {
+            "PhoneNo": "1234567890",
+            "password": "sunshine-and-rain",
+            "connectionId": "C-1",
+            "accountType": "prosumer",
+        },
+        "Error logging in",
+    ),
+    ("/setup", DOCUMENTED, "Error setting up"),
+    ("/placebid/dayahead", {"arr": [bid()]}, "Error placing bid"),
+)
+
+
+def assert_tells_nothing(answer: Answer) -> None:
+    text = f"{answer.body} {dict(answer.headers)}"
+    assert not [word for word in INSIDE if word in text], answer
+
+
+async def test_an_unknown_path_is_not_found(client: Client) -> None:
+    household = await sign_up(client)
+    for path in ("/", "/nothing", "/signup/", "/SIGNUP", "/me/1", "/%00", "/..%2f..%2fetc/passwd", "/bids", "/x" * 500):
+        for method in ("GET", "POST"):
+            for by in (None, household):
+                answer = await call(client, method, path, by=by)
+                assert_refused(answer, 404)
+                assert_tells_nothing(answer)
+                assert answer.headers["X-Request-ID"]
+
+
+async def test_another_method_is_not_allowed_and_the_right_ones_are_named(client: Client) -> None:
+    for method, path, allowed in (
+        ("GET", "/signup", {"POST"}),
+        ("PUT", "/signin", {"POST"}),
+        ("DELETE", "/placebid/dayahead", {"POST"}),
+        ("POST", "/me", {"GET", "HEAD"}),
+        ("POST", "/bids/dayahead/1", {"PATCH", "DELETE"}),
+        ("TRACE", "/signin", {"POST"}),
+        ("PROPFIND", "/me", {"GET", "HEAD"}),
+    ):
+        answer = await call(client, method, path)
+        assert_refused(answer, 405)
+        named = {name.strip() for name in answer.headers["Allow"].split(",")}
+        assert named <= allowed | {"OPTIONS"}, (path, named)
+        assert allowed - {"HEAD"} <= named
+
+
+async def test_what_is_hardly_http_is_refused_in_json_too(client: Client) -> None:
+    """The server's own parser refuses these before any route is looked for."""
+    for request in (
+        b"FROBNICATE /me HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /me HTTP/1.1\r\nHost: x\r\nContent-Length: abc\r\n\r\n",
+        b"GET /me HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ):
+        reader, writer = await asyncio.open_connection(client.host, client.port)
+        writer.write(request)
+        async with asyncio.timeout(5):
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.transport.abort()
+        assert head.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4")), (request[:50], head)
+        assert b"application/json" in head, (request[:50], head, body[:200])
+        assert json.loads(body)["message"]
+
+
+async def test_every_answer_has_an_id_and_keeps_a_sensible_one_it_was_given(client: Client) -> None:
+    ids = set()
+    for path in ("/healthz", "/me", "/nothing"):
+        response = await client.get(path)
+        ids.add(response.headers["X-Request-ID"])
+    assert len(ids) == 3
+    given = "3f2b8c1e-0d4a-4b7e-9d57-2f6a1c0b9e88"
+    response = await client.get("/me", headers={"X-Request-ID": given})
+    assert response.headers["X-Request-ID"] == given
+    for bad in ("x" * 5000, "a b", "<script>", "é", '"; DROP'):
+        response = await client.get("/me", headers={"X-Request-ID": bad})
+        assert response.headers["X-Request-ID"] != bad
+
+
+async def broken(*args: object, **more: object) -> None:
+    """A fault that nobody foresaw, with everything in its text that must stay inside."""
+    raise RuntimeError(f"SELECT secret FROM accounts\r\nFORGED at postgres://shakti:hunter2@db.internal {SECRET}")  # noqa: S608 - no query
+
+
+def break_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("fetch", "fetchrow"):
+        monkeypatch.setattr(f"storage.database.Database.{name}", broken)
+
+    @asynccontextmanager
+    async def never_begun(*args: object) -> AsyncIterator[None]:
+        await broken()
+        yield
+
+    monkeypatch.setattr("storage.database.Database.transaction", never_begun)
+
+
+@pytest.fixture
+def production_log() -> Iterator[io.StringIO]:
+    """The log as the server writes it, one JSON line an event, for as long as a test."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    set_up_logs(LogSettings(format="json"))
+    written = io.StringIO()
+    for handler in root.handlers:
+        assert isinstance(handler, logging.StreamHandler)
+        handler.setStream(written)
+    yield written
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+async def test_a_fault_of_ours_is_a_500_that_tells_nothing_and_is_found_in_the_log_by_its_id(
+    client: Client, monkeypatch: pytest.MonkeyPatch, production_log: io.StringIO
+) -> None:
+    household = await sign_up(client)
+    assert (await call(client, "GET", "/me", by=household)).status == 200
+    break_the_database(monkeypatch)
+    mine = await call(client, "GET", "/me", by=household)
+    assert_refused(mine, 500)
+    documented = await call(client, "POST", "/setup", DOCUMENTED, by=household)
+    assert_refused(documented, 500, "Error setting up")
+    logged = production_log.getvalue()
+    for answer in (mine, documented):
+        assert_tells_nothing(answer)
+        for secret in ("hunter2", "db.internal", "FORGED"):
+            assert secret not in f"{answer.body} {answer.headers}"
+        lines = [line for line in logged.splitlines() if answer.headers["X-Request-ID"] in line]
+        assert any("RuntimeError" in line for line in lines)
+    for secret in ("hunter2", household.token):
+        assert secret not in logged
+
+
+async def test_a_line_break_in_a_request_stays_within_its_log_line(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, production_log: io.StringIO
+) -> None:
+    client = await make_client(log={"access": True})
+    household = await sign_up(client)
+    break_the_database(monkeypatch)
+    for path in ("/me?x=%0d%0aFORGED", "/nothing%0d%0aFORGED%20line", "/bids/dayahead/%0d%0aFORGED", "/me"):
+        await call(client, "GET", path, by=household)
+        await call(client, "DELETE", path, by=household)
+    lines = production_log.getvalue().splitlines()
+    assert len(lines) >= 8
+    for line in lines:
+        assert isinstance(json.loads(line), dict), "every line is one whole event"
+
+
+@pytest.fixture
+async def redis_link(services: Services, redis_url: str) -> AsyncIterator[Link]:
+    async with link_to(redis_url.removeprefix("unix://")) as link:
+        yield link
+
+
+@pytest.fixture
+async def postgres_link(database_url: str) -> AsyncIterator[Link]:
+    directory = database_url.partition("host=")[2].partition("&")[0]
+    async with link_to(f"{directory}/.s.PGSQL.5432") as link:
+        yield link
+
+
+@pytest.fixture
+async def far_client(make_client: MakeClient, config: Config, postgres_link: Link, redis_link: Link) -> Client:
+    """A client of a server that reaches PostgreSQL and Redis over lines that can be cut."""
+    name = config.database.url.partition("?")[0].rpartition("/")[2]
+    url = f"postgresql://shakti@127.0.0.1:{postgres_link.port}/{name}?sslmode=disable"
+    return await make_client(
+        database={"url": url, "timeout_s": 0.2},
+        redis={"url": f"redis://127.0.0.1:{redis_link.port}", "timeout_s": 0.3},
+    )
+
+
+async def documented_answers(client: Client, by: Household) -> list[tuple[Answer, str]]:
+    async with asyncio.timeout(8):
+        return [(await call(client, "POST", path, form, by=by), text) for path, form, text in DOCUMENTS]
+
+
+@pytest.mark.parametrize("how", ["cut", "silent"])
+async def test_without_the_database_documented_endpoints_say_their_own_text_and_ours_503(
+    far_client: Client, postgres_link: Link, how: str
+) -> None:
+    household = await sign_up(far_client)
+    assert (await call(far_client, "GET", "/me", by=household)).status == 200
+    newcomer = new_phone()
+    form = {**DOCUMENTS[1][1], "PhoneNo": newcomer, "otp": await ask_otp(far_client, newcomer)}
+    if how == "cut":
+        postgres_link.cut()
+    else:
+        postgres_link.is_silent = True
+    answers = (await documented_answers(far_client, household))[2:]
+    answers.append((await call(far_client, "POST", "/signup", form), "Error creating user"))
+    for answer, text in answers:
+        assert_refused(answer, 500, text)
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert_tells_nothing(answer)
+    for method, path, body in (
+        ("GET", "/me", None),
+        ("GET", "/bids/dayahead", None),
+        ("GET", "/book/dayahead", None),
+        ("GET", "/userData", None),
+        ("POST", "/signout", None),
+        ("PATCH", "/bids/dayahead/1", {"price": "5"}),
+    ):
+        async with asyncio.timeout(5):
+            answer = await call(far_client, method, path, body, by=household)
+        if answer.status == 404 and path.endswith("/1"):
+            continue  # no bid can have that id, whatever the database would say
+        assert_refused(answer, 503)
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert_tells_nothing(answer)
+    postgres_link.cut()
+    postgres_link.restore()
+    async with asyncio.timeout(10):
+        while (await call(far_client, "GET", "/me", by=household)).status != 200:
+            pass
+    assert (await call(far_client, "POST", "/placebid/dayahead", {"arr": [bid()]}, by=household)).status == 200
+    made = await call(far_client, "POST", "/signup", form)
+    assert made.status == 200, "an OTP survives a sign-up that failed for the server's own reasons"
+
+
+@pytest.mark.parametrize("how", ["cut", "silent"])
+async def test_without_redis_what_needs_it_says_so_and_bidding_goes_on(
+    far_client: Client, redis_link: Link, how: str
+) -> None:
+    household = await sign_up(far_client)
+    if how == "cut":
+        redis_link.cut()
+    else:
+        redis_link.is_silent = True
+    answers = await documented_answers(far_client, household)
+    for answer, text in answers[:2]:
+        assert_refused(answer, 500, text)
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert_tells_nothing(answer)
+    signin = answers[2][0]
+    assert signin.status in (401, 500), signin
+    assert [answer.status for answer, _ in answers[3:]] == [200, 200], "set-up and bids need no Redis"
+    reset = await call(
+        far_client,
+        "POST",
+        "/resetpassword",
+        {"PhoneNo": household.phone, "otp": "123456", "accountType": "prosumer", "newPassword": "rain-and-sun"},
+    )
+    assert_refused(reset, 503)
+    assert int(reset.headers["Retry-After"]) >= 1
+    for path in ("/me", "/bids/dayahead", "/book/dayahead"):
+        assert (await call(far_client, "GET", path, by=household)).status == 200
+    redis_link.restore()
+    async with asyncio.timeout(10):
+        while (await call(far_client, "POST", "/sendotp", {"PhoneNo": new_phone()})).status != 200:
+            pass
+
+
+async def test_a_full_disk_or_a_missing_table_tells_nothing_either(
+    client: Client, connection: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    household = await sign_up(client)
+    await connection.execute("ALTER TABLE accounts RENAME TO elsewhere")
+    for path, form, text in DOCUMENTS[1:4]:
+        answer = await call(client, "POST", path, form, by=household)
+        if answer.status != 401:
+            assert_refused(answer, 500, text)
+        assert_tells_nothing(answer)
+    mine = await call(client, "GET", "/me", by=household)
+    assert mine.status >= 500
+    assert_tells_nothing(mine)
+
+
+async def test_head_is_answered_as_get_without_a_body(client: Client) -> None:
+    household = await sign_up(client)
+    for route in ROUTES:
+        if route.method != "GET" or "{" in route.path:
+            continue
+        response = await client.head(route.path, headers=household.headers)
+        assert response.status < 500, route.path
+        assert await response.read() == b""
