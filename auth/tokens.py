@@ -15,6 +15,8 @@ import jwt
 ISSUER = "shakti"
 # Ours have about 300 characters; a megabyte is not worth a signature.
 _MAX_CHARACTERS = 2048
+# Identity keys are bigint; PostgreSQL would refuse a larger number as a fault of ours.
+_MAX_SUBJECT = 2**63 - 1
 # Three parts of base64url without padding, and nothing else that a lenient decoder would pass.
 _SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
@@ -86,9 +88,12 @@ class Tokens:
                 issuer=ISSUER,
                 options={"require": ["exp", "iat", "iss", "aud", "sub", "jti"]},
             )
+            subject = int(payload["sub"])
+            if not 0 < subject <= _MAX_SUBJECT:
+                raise ValueError("no such subject")
             return Claims(
                 purpose=Purpose(payload["aud"]),
-                subject=int(payload["sub"]),
+                subject=subject,
                 generation=int(payload["gen"]),
                 jti=payload["jti"],
                 expires_at=datetime.fromtimestamp(payload["exp"], UTC),

@@ -124,8 +124,9 @@ async def sign_up(request: web.Request) -> web.Response:
 async def sign_in(request: web.Request) -> web.Response:
     """Exchange number, connection and password for a token. All failures look and last the same."""
     asked = await read_json(request, SignInSchema)
-    attempt = await begin_sign_in(request, f"{asked.account_type}:{asked.phone.e164}")
+    # Looked up before the try is counted: an outage of the database is no failed sign-in.
     found = await accounts.find_credentials(request.app[DATABASE], asked.account_type, asked.phone.e164)
+    attempt = await begin_sign_in(request, f"{asked.account_type}:{asked.phone.e164}")
     expected = found.password_hash if found and found.connection_id == asked.connection_id else None
     is_right = await request.app[PASSWORDS].check(asked.password, expected)
     if found is None or not is_right:
@@ -181,8 +182,8 @@ async def change_password(request: web.Request) -> web.Response:
     """Set a new password for who knows the old one, and sign everybody else out."""
     asked = await read_json(request, ChangePasswordSchema)
     session, app = request[SESSION], request.app
-    attempt = await begin_sign_in(request, f"change:{session.account_id}")
     found = await accounts.get_credentials(app[DATABASE], session.account_id)
+    attempt = await begin_sign_in(request, f"change:{session.account_id}")
     if not await app[PASSWORDS].check(asked.old_password, found.password_hash):
         raise InvalidCredentials
     await attempt.succeed()

@@ -102,6 +102,10 @@ def _shared_faults(record: Endpoint) -> Iterator[tuple[str, Exception]]:
     if has_body:
         yield "The body did not arrive in time", BodyTooSlow()
         yield "The body is too large", BodyTooLarge(_EXAMPLE_LIMIT)
+        yield (
+            "The body is not JSON in UTF-8, or is compressed",
+            UnsupportedBody("Send the body as JSON with Content-Type: application/json"),
+        )
     yield "A fault of ours", RuntimeError()
     if has_body or record.query is not None or record.purposes:
         yield "A service that is needed does not answer", DatabaseUnavailable()

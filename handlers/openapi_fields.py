@@ -32,7 +32,13 @@ _KINDS: Mapping[type[fields.Field[Any]], Mapping[str, Any]] = {
         "description": "A GST identification number, checked by format; stored in upper case",
         "pattern": "^[0-9]{2}[A-Za-z]{5}[0-9]{4}[A-Za-z][0-9A-Za-z][Zz][0-9A-Za-z]$",
     },
-    Pincode: {"description": "A postal code of 6 digits", "pattern": "^[0-9]{6}$"},
+    Pincode: {
+        "type": ["string", "integer"],
+        "description": "A postal code of 6 digits",
+        "pattern": "^[0-9]{6}$",
+        "minimum": 100_000,
+        "maximum": 999_999,
+    },
     Year: {"description": "From 1950 to this year"},
     Day: {"description": "A delivery day in India", "format": "date"},
     Slot: {

@@ -34,8 +34,8 @@ from storage import operators
 async def sign_in(request: web.Request) -> web.Response:
     """Exchange an operator's name and password for a token that opens operators' endpoints only."""
     asked = await read_json(request, OperatorSignInSchema)
-    attempt = await begin_sign_in(request, f"operator:{asked.name}")
     found = await operators.find_credentials(request.app[DATABASE], asked.name)
+    attempt = await begin_sign_in(request, f"operator:{asked.name}")
     is_right = await request.app[PASSWORDS].check(asked.password, found.password_hash if found else None)
     if found is None or not is_right:
         raise InvalidCredentials

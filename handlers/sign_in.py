@@ -36,18 +36,19 @@ async def begin_sign_in(request: web.Request, subject: str) -> SignIn:
     """Begin a sign-in to `subject` ("prosumer:+911234567890"), whether or not such an account exists.
 
     Failures count for the account and the address, for the account over all addresses, and for the address over all
-    accounts. The second does not bind an address that signed in before: a stranger's failures do not keep the owner
-    out. Raises TooManyRequests, RedisUnavailable.
+    accounts. Only the first binds an address that signed in to the account before: no failures of others keep its owner
+    out, neither those made elsewhere nor those of a neighbour who shares the address. Raises TooManyRequests,
+    RedisUnavailable.
     """
     rules, codes, address = request.app[IDENTITY], request.app[CODES], request[CLIENT_ADDRESS]
     name = _name(subject)
     known_key = _known_key(name, address)
-    limits = [
-        Limit(f"signin:{name}:{address}", rules.signin_failures, QUARTER_OF_AN_HOUR_S),
-        Limit(f"signin-address:{address}", rules.signin_failures_address, QUARTER_OF_AN_HOUR_S),
-    ]
+    limits = [Limit(f"signin:{name}:{address}", rules.signin_failures, QUARTER_OF_AN_HOUR_S)]
     if not await codes.remembers(known_key):
-        limits.append(Limit(f"signin:{name}", rules.signin_failures, QUARTER_OF_AN_HOUR_S))
+        limits += (
+            Limit(f"signin:{name}", rules.signin_failures, QUARTER_OF_AN_HOUR_S),
+            Limit(f"signin-address:{address}", rules.signin_failures_address, QUARTER_OF_AN_HOUR_S),
+        )
     await take(request, limits)
     return SignIn(codes, tuple(limits), known_key)
 

@@ -47,12 +47,33 @@ class _Ground:
     embeds_redis: bool
 
 
+class _EarlySignals:
+    """SIGTERM and SIGINT until the workers' parent takes them over: what was started is ended in order.
+
+    An exception out of a signal's handler is lost where Python ignores exceptions, as in what it does around a fork;
+    so the signal is noted, and obeyed a little later.
+    """
+
+    def __init__(self) -> None:
+        self._exit: BaseException | None = None
+        signal.signal(signal.SIGTERM, lambda *_: self._leave(SystemExit(0)))
+        signal.signal(signal.SIGINT, lambda *_: self._leave(KeyboardInterrupt()))
+
+    def obey(self) -> None:
+        """Leave if a signal has come."""
+        if self._exit is not None:
+            raise self._exit
+
+    def _leave(self, way: BaseException) -> None:
+        self._exit = way
+        raise way
+
+
 def serve(config_file: Path | None, flags: Flags) -> int:
     """Start what the server needs, bring the database up to date, and run workers until told to stop."""
 
     def work() -> int:
-        # Until the workers' parent takes over: whatever was started is ended in order.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        early = _EarlySignals()
         config = _settings(config_file, flags)
         # Asked before anything is started; run_workers asks again, and holds it.
         ListeningPort(config.server.host, config.server.port).close()
@@ -69,6 +90,7 @@ def serve(config_file: Path | None, flags: Flags) -> int:
                 environ={**os.environ, **_inherited(config, flags)},
                 drain_s=config.server.drain_s + 2,
             )
+            early.obey()
             return run_workers(
                 plan,
                 on_tick=ground.services.check,

@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import structlog
 import uvloop
@@ -16,6 +17,7 @@ from aiohttp import web
 
 from server.app import create_app
 from server.config import Config
+from server.connections import Connection
 from server.workers import announce_ready
 
 log = structlog.get_logger("shakti.worker")
@@ -36,20 +38,25 @@ async def _serve(config: Config, sockets: Sequence[socket.socket]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leaving.set)
-    runner = web.AppRunner(
-        create_app(config),
-        access_log=None,
-        handle_signals=False,
-        keepalive_timeout=_KEEPALIVE_S,
-        shutdown_timeout=config.server.drain_s,
-    )
+    runner = web.AppRunner(create_app(config), handle_signals=False, shutdown_timeout=config.server.drain_s)
     await runner.setup()
+    if runner.server is None:
+        raise AssertionError("set-up makes the server")
+    connect = partial(
+        Connection,
+        runner.server,
+        loop=loop,
+        access_log=None,  # type: ignore[arg-type]  # how aiohttp switches it off; our middleware writes its own
+        keepalive_timeout=_KEEPALIVE_S,
+    )
+    listening: list[asyncio.Server] = []
     try:
-        for bound in sockets:
-            await web.SockSite(runner, bound, backlog=_BACKLOG).start()
+        listening += [await loop.create_server(connect, sock=bound, backlog=_BACKLOG) for bound in sockets]
         announce_ready()
         log.debug("serving", pid=os.getpid())
         await leaving.wait()
         log.info("leaving: no new connections, requests under way are finished", pid=os.getpid())
     finally:
+        for server in listening:
+            server.close()
         await runner.cleanup()

@@ -49,6 +49,15 @@ end
 if redis.call('HINCRBY', KEYS[1], 'failures', 1) >= tonumber(ARGV[2]) then redis.call('DEL', KEYS[1]) end
 return {'wrong', 0}
 """
+# KEYS: the OTP. ARGV: digest, failures, the moment it expires in ms, its time left in ms.
+# In one step: a hash that holds a digest and not yet the rest would be a fault to whoever tries it, and, if this
+# process died there, an OTP that never expires.
+_PUT_BACK = """
+if redis.call('HSETNX', KEYS[1], 'digest', ARGV[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], 'failures', ARGV[2], 'expires', ARGV[3])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return 1
+"""
 # KEYS: counters. ARGV: for each counter its limit and its window in seconds.
 # Counts on all of them, or on none and answers the seconds until the fullest has room again.
 _TAKE = """
@@ -131,6 +140,7 @@ class Codes:
             )
         )
         self._consume = self._redis.register_script(_CONSUME)
+        self._put_back = self._redis.register_script(_PUT_BACK)
         self._take = self._redis.register_script(_TAKE)
         self._give_back = self._redis.register_script(_GIVE_BACK)
 
@@ -188,12 +198,8 @@ class Codes:
         """Make a consumed OTP live again for the rest of its time, unless a newer one has taken its place."""
         if otp.left_ms <= 0:
             return
-        if await self._ask(self._redis.hsetnx(otp.key, "digest", otp.digest)):
-            pipeline = self._redis.pipeline(transaction=True)
-            expires_ms = self._now_ms() + otp.left_ms
-            pipeline.hset(otp.key, mapping={"failures": otp.failures, "expires": expires_ms})
-            pipeline.pexpire(otp.key, otp.left_ms)
-            await self._ask(pipeline.execute())
+        expires_ms = self._now_ms() + otp.left_ms
+        await self._ask(self._put_back(keys=[otp.key], args=[otp.digest, otp.failures, expires_ms, otp.left_ms]))
 
     async def take(self, limits: Sequence[Limit]) -> int:
         """Count once against every limit, or, where one is reached, against none. Returns 0, or the seconds to wait."""

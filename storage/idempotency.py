@@ -4,6 +4,7 @@ What lives here: finding, keeping and forgetting them. What must not: deciding w
 """
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,7 +21,8 @@ KEY_LIFETIME = timedelta(hours=24)
 _FORGET_AT_ONCE = 5000
 log = structlog.get_logger("shakti.idempotency")
 
-Scope: TypeAlias = tuple[int, str, str, str]
+# The account, and the digest of what else a key is bound to.
+Scope: TypeAlias = tuple[int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,28 +36,30 @@ class KeptResponse:
 def scope_of(command: Command) -> Scope | None:
     """Within what a command's key names one request: the account, the method and the path. None without a key."""
     key = command.key
-    return None if key is None else (command.account_id, key.method, key.path, key.key)
+    if key is None:
+        return None
+    # Neither a method nor a path holds a line break, so no two scopes have the same text.
+    return command.account_id, hashlib.sha256(f"{key.method}\n{key.path}\n{key.key}".encode()).digest()
 
 
 async def find_responses(connection: Connection, scopes: Sequence[Scope]) -> dict[Scope, KeptResponse]:
     """The live responses kept under the given keys."""
-    columns = [list(column) for column in zip(*scopes, strict=True)]
-    rows = await connection.fetch(QUERIES["idempotency/find"], *columns, KEY_LIFETIME)
-    return {
-        (row["account_id"], row["method"], row["path"], row["key"]): KeptResponse(row["body_sha256"], row["response"])
-        for row in rows
-    }
+    rows = await connection.fetch(
+        QUERIES["idempotency/find"],
+        [account_id for account_id, _ in scopes],
+        [digest for _, digest in scopes],
+        KEY_LIFETIME,
+    )
+    return {(row["account_id"], row["scope"]): KeptResponse(row["body_sha256"], row["response"]) for row in rows}
 
 
 async def keep_responses(connection: Connection, commands: Sequence[Command], responses: Sequence[bytes]) -> bool:
     """Keep the responses of commands under their keys; false when another transaction was first with one of them."""
-    keyed = [(command.account_id, command.key) for command in commands if command.key]
+    keyed = [(scope, command.key) for command in commands if (scope := scope_of(command)) and command.key]
     rows = await connection.fetch(
         QUERIES["idempotency/keep"],
-        [account_id for account_id, _ in keyed],
-        [key.method for _, key in keyed],
-        [key.path for _, key in keyed],
-        [key.key for _, key in keyed],
+        [account_id for (account_id, _), _ in keyed],
+        [digest for (_, digest), _ in keyed],
         [key.body_sha256 for _, key in keyed],
         list(responses),
         KEY_LIFETIME,

@@ -80,6 +80,7 @@ class AccountSchema(AnswerSchema):
     connectionId = _text()
     username = _text()
     PhoneNo = _text("As it was given")
+    createdAt = _text(format="date-time")
     setup = fields.Nested(RecordedSetupSchema, required=True, allow_none=True)
 
 

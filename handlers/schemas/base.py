@@ -58,7 +58,9 @@ class RequestSchema(Schema, Generic[T]):
         finally:
             READING.reset(token)
         names = {field.name for field in dataclasses.fields(self.target)}
-        made: T = self.target(**{name: value for name, value in loaded.items() if name in names})
+        # A blank optional field is one left out: the dataclass knows what that means.
+        given = {name: value for name, value in loaded.items() if name in names and value is not None}
+        made: T = self.target(**given)
         return made
 
     def prepare(self, document: Mapping[str, Any]) -> Mapping[str, Any]:

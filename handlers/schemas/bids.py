@@ -44,10 +44,13 @@ class Day(Text):
         return day
 
 
-class Slot(fields.Field[int]):
+class Slot(fields.Field[Any]):
     """One time slot: `10:00-10:15`, `10:00` or 1..96."""
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> int:  # noqa: ARG002
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> Any:  # noqa: ARG002
+        if value == "":
+            # A blank parameter is one left out.
+            return None
         try:
             slots = parse_timeslot(value)
         except SlotError as fault:
@@ -88,7 +91,13 @@ class BidsQuerySchema(RequestSchema[BidsQuery]):
         required=False,
         metadata={"description": "`next` of the page before", "example": 0},
     )
-    limit = Number(low=1, high=PAGE_LIMIT, is_whole=True, required=False, metadata={"example": 500})
+    limit = Number(
+        low=1,
+        high=PAGE_LIMIT,
+        is_whole=True,
+        required=False,
+        metadata={"description": "Bids a page; 500 when left out", "example": 500},
+    )
 
 
 def _value(kind: str, description: str, **more: Any) -> fields.Raw:

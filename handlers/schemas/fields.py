@@ -157,7 +157,11 @@ class Gstin(Text):
 
 
 class Pincode(Text):
-    """An Indian postal code."""
+    """An Indian postal code, as a text or a JSON number."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **more: Any) -> Any:
+        is_number = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**12
+        return super()._deserialize(str(value) if is_number else value, attr, data, **more)
 
     def read(self, text: str) -> str:
         """Six digits."""

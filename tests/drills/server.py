@@ -111,6 +111,11 @@ class DrillServer:
         return self._running().pid
 
     @property
+    def data_dir(self) -> Path:
+        """Where its data are."""
+        return self._data_dir
+
+    @property
     def out(self) -> str:
         """Everything that all lives of the server have said to the person at the console."""
         return self._out.read_text(errors="replace")
@@ -159,6 +164,15 @@ class DrillServer:
                     await asyncio.sleep(0.02)
         except TimeoutError:
             raise AssertionError(f"not ready after {timeout_s} s:\n{self.log[-4000:]}") from None
+
+    async def wait_until_said(self, text: str, timeout_s: float = 20.0) -> None:
+        """Return when a text stands in what the server has said or logged."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while text not in self.log:  # noqa: ASYNC110 - a file tells nobody that it grew
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(f"{text!r} was not said in {timeout_s} s:\n{self.log[-4000:]}") from None
 
     async def command(self, *arguments: str | Path) -> Said:
         """Another command of `run.py` with the same settings, on the same data directory."""

@@ -16,7 +16,7 @@ from server.config import Config, LogSettings
 from server.logs import set_up_logs
 from tests.answers import Answer, assert_refused, call
 from tests.conftest import SECRET, Client, MakeClient, Services
-from tests.factories import Household, ask_otp, bid, new_phone, sign_up
+from tests.factories import PASSWORD, Household, ask_otp, bid, new_phone, sign_up
 from tests.handlers.test_setup import DOCUMENTED
 from tests.standins.link import Link, link_to
 
@@ -300,6 +300,26 @@ async def test_without_redis_what_needs_it_says_so_and_bidding_goes_on(
     async with asyncio.timeout(10):
         while (await call(far_client, "POST", "/sendotp", {"PhoneNo": new_phone()})).status != 200:
             pass
+
+
+async def test_an_outage_is_no_failed_sign_in(
+    make_client: MakeClient, config: Config, postgres_link: Link
+) -> None:
+    """Whoever tried again and again while the database was away must not be slowed when it is back."""
+    name = config.database.url.partition("?")[0].rpartition("/")[2]
+    url = f"postgresql://shakti@127.0.0.1:{postgres_link.port}/{name}?sslmode=disable"
+    client = await make_client(database={"url": url, "timeout_s": 0.1}, limits={"signin_failures": 3})
+    household = await sign_up(client)
+    form = {"PhoneNo": household.phone, "password": PASSWORD, "connectionId": household.connection_id}
+    postgres_link.cut()
+    for _ in range(5):
+        answer = await call(client, "POST", "/signin", {**form, "accountType": "prosumer"})
+        assert_refused(answer, 500, "Error logging in")
+    postgres_link.restore()
+    async with asyncio.timeout(10):
+        while (answer := await call(client, "POST", "/signin", {**form, "accountType": "prosumer"})).status == 500:
+            pass
+    assert answer.status == 200, answer
 
 
 async def test_a_full_disk_or_a_missing_table_tells_nothing_either(

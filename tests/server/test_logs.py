@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import aiohttp
 import bcrypt
@@ -25,6 +26,8 @@ SECRET = "a-secret-for-tests-only-0123456789abcdef"
 TOKEN = jwt.encode({"sub": "1", "jti": "j"}, SECRET, "HS256")
 HASH = bcrypt.hashpw(b"sunshine-and-rain", bcrypt.gensalt(4)).decode()
 STRUCK = "[redacted]"
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["auto", "text", "json"]
 
 
 class SetUp:
@@ -47,13 +50,13 @@ class SetUp:
 
 
 @contextlib.contextmanager
-def logs(level: str = "info", format: str = "json") -> Iterator[SetUp]:
+def logs(level: Level = "info", format: Format = "json") -> Iterator[SetUp]:
     root, ours = logging.getLogger(), logging.getLogger("shakti")
     kept = root.handlers[:], root.level, ours.level
     stream = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stderr", stream)
-        set_up_logs(LogSettings(level=level, format=format))  # type: ignore[arg-type] - parameters of tests are texts
+        set_up_logs(LogSettings(level=level, format=format))
         try:
             yield SetUp(stream)
         finally:
@@ -129,7 +132,7 @@ FORGED = '{"event": "forged"}\r\n2026-01-01 [info] forged\x1b[2J\u2028forged\x85
 
 
 @pytest.mark.parametrize("format", ["json", "text"])
-def test_one_event_is_one_line_whatever_is_in_it(format: str) -> None:
+def test_one_event_is_one_line_whatever_is_in_it(format: Format) -> None:
     with logs(format=format) as written:
         logger().info(FORGED)
         logger().info("event", path=f"/{FORGED}", deep={"a": [FORGED]}, fault=ValueError(FORGED))
@@ -140,7 +143,7 @@ def test_one_event_is_one_line_whatever_is_in_it(format: str) -> None:
 
 
 @pytest.mark.parametrize("format", ["json", "text"])
-def test_an_exception_brings_its_trace_and_no_secret(format: str) -> None:
+def test_an_exception_brings_its_trace_and_no_secret(format: Format) -> None:
     with logs(format=format) as written:
         try:
             raise ValueError(f"{FORGED} {TOKEN} postgresql://u:pa55@db")
@@ -192,7 +195,7 @@ def test_warnings_of_python_are_lines_like_all_others() -> None:
 
 
 @pytest.mark.parametrize(("format", "is_json"), [("auto", True), ("json", True), ("text", False)])
-def test_a_file_gets_json_unless_text_is_asked_for(format: str, is_json: bool) -> None:
+def test_a_file_gets_json_unless_text_is_asked_for(format: Format, is_json: bool) -> None:
     with logs(format=format) as written:
         logger().info("event", n=1)
     assert written.text.startswith("{") == is_json
