@@ -48,11 +48,12 @@ def _tables(scale: int, unit: int) -> tuple[Mapping[str, int], Mapping[str, int]
 
 
 def _fixed(value: int, decimals: int) -> str:
-    """`value` x 10^-`decimals` with exactly that many decimals."""
     if not decimals:
         return str(value)
-    whole, fraction = divmod(abs(value), 10**decimals)
-    return f"{'-' if value < 0 else ''}{whole}.{fraction:0{decimals}d}"
+    if value < 0:
+        return f"-{_fixed(-value, decimals)}"
+    digits = str(value).zfill(decimals + 1)
+    return f"{digits[:-decimals]}.{digits[-decimals:]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,23 +50,28 @@ class _Ground:
 class _EarlySignals:
     """SIGTERM and SIGINT until the workers' parent takes them over: what was started is ended in order.
 
-    An exception out of a signal's handler is lost where Python ignores exceptions, as in what it does around a fork;
-    so the signal is noted, and obeyed a little later.
+    An exception out of a signal's handler is lost, and told to the person, where Python ignores exceptions, as in what
+    it does around a fork. So the signal is noted too, and obeyed a little later.
     """
 
     def __init__(self) -> None:
-        self._exit: BaseException | None = None
+        self._way: BaseException | None = None
         signal.signal(signal.SIGTERM, lambda *_: self._leave(SystemExit(0)))
         signal.signal(signal.SIGINT, lambda *_: self._leave(KeyboardInterrupt()))
+        sys.unraisablehook = self._tell
 
     def obey(self) -> None:
         """Leave if a signal has come."""
-        if self._exit is not None:
-            raise self._exit
+        if self._way is not None:
+            raise self._way
 
     def _leave(self, way: BaseException) -> None:
-        self._exit = way
+        self._way = way
         raise way
+
+    def _tell(self, ignored: "sys.UnraisableHookArgs") -> None:
+        if ignored.exc_value is None or ignored.exc_value is not self._way:
+            sys.__unraisablehook__(ignored)
 
 
 def serve(config_file: Path | None, flags: Flags) -> int:
@@ -78,6 +83,7 @@ def serve(config_file: Path | None, flags: Flags) -> int:
         # Asked before anything is started; run_workers asks again, and holds it.
         ListeningPort(config.server.host, config.server.port).close()
         with _ground(config, redis=True) as ground:
+            early.obey()
             config = _with_secret(ground)
             applied = _migrate(ground)
             if applied:

@@ -120,7 +120,9 @@ class SetupSchema(RequestSchema[Setup]):
     load_kw = _kw("load", "3.5", "`connectedLoad` is understood too")
     state = Text(required=False, metadata={"example": "Karnataka"})
     tilt_degrees = Number(unit="°", low=0, high=90, required=False, data_key="tilt", metadata={"example": "15"})
-    azimuth_degrees = Number(unit="°", low=-360, high=360, required=False, data_key="azimuth", metadata={"example": "180"})
+    azimuth_degrees = Number(
+        unit="°", low=-360, high=360, required=False, data_key="azimuth", metadata={"example": "180"}
+    )
     demand_kw = _kw("demand", "4", required=False)
 
     def prepare(self, document: Mapping[str, Any]) -> Mapping[str, Any]:

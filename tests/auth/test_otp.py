@@ -16,7 +16,12 @@ def test_an_otp_has_six_digits_that_are_not_guessable_from_each_other() -> None:
 
 def test_otps_come_from_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(secrets, "randbelow", lambda below: asked.append(below) or 42)
+
+    def forty_two(below: int) -> int:
+        asked.append(below)
+        return 42
+
+    monkeypatch.setattr(secrets, "randbelow", forty_two)
     assert make_otp() == "000042"
     assert asked == [1_000_000]
 

@@ -211,8 +211,9 @@ async def _check(session: aiohttp.ClientSession, households: list[Household], da
         book = await response.json()
     seqs = sorted(named[1] for number in found if (named := split_bid_id(number)))
     assert seqs == list(range(1, len(found) + 1)), "the sequence has a gap or a repeat"
-    assert book["seq"] == len(found), (book["seq"], len(found))
-    assert _levels_of(found.values()) == {tuple(level[:3]): tuple(level[3:]) for level in book["lv"]}
+    assert book["seq"] == len(found), f"the book stands at {book['seq']} with {len(found)} bids"
+    levels = {tuple(level[:3]): tuple(level[3:]) for level in book["lv"]}
+    assert _levels_of(found.values()) == levels, "the book is not the sum of its bids"
 
 
 async def _list(session: aiohttp.ClientSession, household: Household, day: str) -> list[dict[str, Any]]:

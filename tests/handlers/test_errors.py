@@ -95,23 +95,39 @@ async def test_another_method_is_not_allowed_and_the_right_ones_are_named(client
         assert allowed - {"HEAD"} <= named
 
 
-async def test_what_is_hardly_http_is_refused_in_json_too(client: Client) -> None:
+async def test_what_is_hardly_http_is_refused_in_json_too(worker_port: int) -> None:
     """The server's own parser refuses these before any route is looked for."""
     for request in (
         b"FROBNICATE /me HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /me HTTP/1.1\r\nHost: x\r\nContent-Length: abc\r\n\r\n",
         b"GET /me HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
+        b"GET /me HTTP/1.1\r\nHost: x\r\n" + b"X: a\r\n" * 50_000 + b"\r\n",
         b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /me\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /sendotp HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     ):
-        reader, writer = await asyncio.open_connection(client.host, client.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", worker_port)
         writer.write(request)
         async with asyncio.timeout(5):
             head, _, body = (await reader.read()).partition(b"\r\n\r\n")
         writer.transport.abort()
-        assert head.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4")), (request[:50], head)
-        assert b"application/json" in head, (request[:50], head, body[:200])
+        assert head.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4")), (request[:80], head)
+        assert b"application/json" in head, (request[:80], head, body[:200])
+        assert b"X-Request-ID" in head
+        assert b"Python" not in head, "no versions for an attacker"
         assert json.loads(body)["message"]
+        assert b"aaaa" not in body
+
+
+async def test_a_broken_chunk_of_a_body_is_the_clients_fault(worker_port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", worker_port)
+    writer.write(b"POST /sendotp HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nZZZ\r\n{}\r\n0\r\n\r\n")
+    async with asyncio.timeout(5):
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.transport.abort()
+    assert head.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400")), head
+    assert json.loads(body)["message"]
 
 
 async def test_every_answer_has_an_id_and_keeps_a_sensible_one_it_was_given(client: Client) -> None:
@@ -302,9 +318,7 @@ async def test_without_redis_what_needs_it_says_so_and_bidding_goes_on(
             pass
 
 
-async def test_an_outage_is_no_failed_sign_in(
-    make_client: MakeClient, config: Config, postgres_link: Link
-) -> None:
+async def test_an_outage_is_no_failed_sign_in(make_client: MakeClient, config: Config, postgres_link: Link) -> None:
     """Whoever tried again and again while the database was away must not be slowed when it is back."""
     name = config.database.url.partition("?")[0].rpartition("/")[2]
     url = f"postgresql://shakti@127.0.0.1:{postgres_link.port}/{name}?sslmode=disable"

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from typing import Any
 
 import pytest
 
@@ -80,7 +81,8 @@ async def test_failures_cannot_be_told_apart(client: Client, password: str) -> N
 
 async def test_bad_values_are_named(client: Client) -> None:
     assert_invalid(await call(client, "POST", "/operator/signin", {}), "name", "password")
-    for wrong in (None, 1, [], {}, True):
+    values: tuple[Any, ...] = (None, 1, [], {}, True)
+    for wrong in values:
         answer = await call(client, "POST", "/operator/signin", {"name": wrong, "password": wrong})
         assert_invalid(answer, "name", "password")
 

@@ -94,16 +94,20 @@ async def test_the_list_comes_in_pages_that_hold_every_bid_once(client: Client) 
 async def test_a_price_and_a_volume_are_changed_alone_or_together(client: Client) -> None:
     household = await sign_up(client)
     one = (await place(client, household, bid(volume="2", price="4")))["bids"][0]["id"]
-    for seq, (changed, volume, price) in enumerate(
-        [({"price": "5"}, 2, 5), ({"volume": "3"}, 3, 5), ({"price": 4.5, "volume": 1}, 1, Decimal("4.5"))], start=2
-    ):
+    steps: tuple[tuple[dict[str, Any], str, str], ...] = (
+        ({"price": "5"}, "2", "5"),
+        ({"volume": "3"}, "3", "5"),
+        ({"price": 4.5, "volume": 1}, "1", "4.5"),
+    )
+    for seq, (changed, volume, price) in enumerate(steps, start=2):
         answer = await amend(client, household, one, **changed)
         assert answer.status == 200, answer
         assert set(answer.body) == {"message", "seq", "bid"}
         assert answer.message
         assert answer.body["seq"] == seq
         assert answer.body["bid"]["id"] == one
-        assert (Decimal(answer.body["bid"]["volume"]), Decimal(answer.body["bid"]["price"])) == (volume, price)
+        assert Decimal(answer.body["bid"]["volume"]) == Decimal(volume)
+        assert Decimal(answer.body["bid"]["price"]) == Decimal(price)
         assert await listed(client, household) == [answer.body["bid"]]
     assert (await book(client, household))["lv"] == [[41, "S", 450, 1000, 1]]
 
@@ -112,13 +116,15 @@ async def test_a_change_obeys_the_rules_of_a_placement(client: Client) -> None:
     household = await sign_up(client)
     placed = (await place(client, household, bid()))["bids"][0]
     for name in ("price", "volume"):
-        for wrong in ("-1", "NaN", "1e999", "0.0001", "10000000", "१", "", True, [], {}, -0.5, 2**70, "1\x00"):
+        texts: tuple[Any, ...] = ("-1", "NaN", "1e999", "0.0001", "10000000", "१", "", "1\x00")
+        for wrong in (*texts, True, [], {}, -0.5, 2**70):
             errors = assert_invalid(await amend(client, household, placed["id"], **{name: wrong}))
             assert name in errors[0]
     assert_invalid(await amend(client, household, placed["id"], price="-1", volume="0"), "price", "volume")
     assert_invalid(await amend(client, household, placed["id"]))
     assert_invalid(await amend(client, household, placed["id"], price=None, volume=None))
-    for wrong_body in ([], "x", 1):
+    bodies: tuple[Any, ...] = ([], "x", 1)
+    for wrong_body in bodies:
         answer = await call(client, "PATCH", f"{BIDS}/{placed['id']}", wrong_body, by=household)
         assert answer.status == 400, answer
     assert [b["price"] for b in await listed(client, household)] == [placed["price"]]

@@ -53,7 +53,8 @@ async def test_a_password_changes_only_with_the_old_one(client: Client) -> None:
     assert_invalid(await change(client, household, PASSWORD, "short"), "newPassword")
     assert_invalid(await change(client, household, PASSWORD, "p" * 73), "newPassword")
     assert_invalid(await call(client, "POST", "/changepassword", {}, by=household), "oldPassword", "newPassword")
-    for wrong in (None, 1, [], {}):
+    values: tuple[Any, ...] = (None, 1, [], {})
+    for wrong in values:
         assert_invalid(await change(client, household, wrong, wrong), "oldPassword", "newPassword")
     assert (await sign_in(client, household, PASSWORD)).status == 200
     assert (await call(client, "GET", "/me", by=household)).status == 200

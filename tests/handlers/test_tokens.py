@@ -73,8 +73,9 @@ def forged(token: str) -> Iterator[tuple[str, str]]:
         yield f"alg {alg!r} without a signature", f"{unsigned}."
         yield f"alg {alg!r} with the old signature", f"{unsigned}.{signature}"
         yield f"alg {alg!r} signed", signed(payload, alg=alg)
-    for alg in ("RS256", "ES256", "PS256", "HS384", "HS512", "EdDSA", None, 256, ["HS256"]):
-        yield f"alg {alg!r} signed with the secret", signed(payload, alg=alg)
+    algs: tuple[Any, ...] = ("RS256", "ES256", "PS256", "HS384", "HS512", "EdDSA", None, 256, ["HS256"])
+    for claimed in algs:
+        yield f"alg {claimed!r} signed with the secret", signed(payload, alg=claimed)
     yield "HS384, rightly signed", jwt.encode(payload, SECRET.ljust(48, "x")[:48], algorithm="HS384")
     yield "HS512 with the secret", jwt.encode(payload, SECRET + "x" * 64, algorithm="HS512")
     yield "another secret", signed(payload, "another-secret-of-good-length-0123456789")
@@ -86,7 +87,7 @@ def forged(token: str) -> Iterator[tuple[str, str]]:
     yield "x5u", signed(payload, public, x5u="http://127.0.0.1:9/cert.pem")
     yield "a key of its own", signed(payload, public, jwk={"kty": "oct", "k": part(public.encode())})
     now = int(time.time())
-    for what, changed in {
+    wrong_claims: dict[str, dict[str, Any]] = {
         "expired": {"exp": now - 1, "iat": now - 99},
         "expired long ago": {"exp": 1},
         "expiry as text": {"exp": "never"},
@@ -105,7 +106,8 @@ def forged(token: str) -> Iterator[tuple[str, str]]:
         "a negative subject": {"sub": "-1"},
         "a subject that is no text": {"sub": 1},
         "an id that is no text": {"jti": 5},
-    }.items():
+    }
+    for what, changed in wrong_claims.items():
         fresh = {} if what == "another subject" else {"jti": f"forged-{what}"}
         yield what, signed({**payload, **fresh, **changed})
     for claim in ("exp", "iat", "iss", "aud", "jti", "sub"):
@@ -161,10 +163,15 @@ async def test_a_forged_token_is_refused_before_and_after_a_good_one_of_its_id_w
         assert (await me(client, household.token)).status == 200
 
 
-async def test_a_token_of_a_megabyte_is_refused_as_any_other(client: Client) -> None:
-    household = await sign_up(client)
-    assert_refused(await me(client, "Bearer " + "a" * 1_000_000), 401, "Invalid token")
-    assert_refused(await me(client, f"Bearer {household.token}{'a' * 1_000_000}"), 401, "Invalid token")
+async def test_a_token_of_a_megabyte_is_refused_as_any_other(worker_port: int) -> None:
+    for token in (b"a" * 1_000_000, b"Bearer " + b"a" * 1_000_000, b"Bearer eyJhbGciOiJIUzI1NiJ9." + b"e" * 1_000_000):
+        reader, writer = await asyncio.open_connection("127.0.0.1", worker_port)
+        writer.write(b"GET /me HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: " + token + b"\r\n\r\n")
+        async with asyncio.timeout(5):
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.transport.abort()
+        assert head.split()[1:2] == [b"401"], (head, body[:300])
+        assert json.loads(body) == {"message": "Invalid token"}
 
 
 async def test_a_header_without_a_token_is_refused(client: Client) -> None:
@@ -288,7 +295,7 @@ async def test_a_process_that_lost_its_listener_does_not_trust_its_cache(
     assert (await call(there, "GET", "/me", by=household)).status == 200
     killed = await connection.fetchval(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND query ILIKE '%listen%' AND pid <> pg_backend_pid()"
+        " WHERE datname = current_database() AND application_name = 'shakti-listen'"
     )
     assert killed >= 1
     assert (await call(here, "POST", "/signout", by=household)).status == 200

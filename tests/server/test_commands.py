@@ -354,6 +354,29 @@ async def test_a_signal_during_the_first_start_leaves_nothing_that_hinders_the_n
         await server.stop()
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_that_python_ignores_is_obeyed_later(number: signal.Signals, code: int) -> None:
+    """As when it comes in the very moment of a fork: exceptions out of a destructor are ignored in the same way."""
+    script = f"""
+import os, sys
+sys.path.insert(0, {str(PROJECT)!r})
+from server.commands import _EarlySignals
+early = _EarlySignals()
+class Deaf:
+    def __del__(self):
+        os.kill(os.getpid(), {int(number)})
+Deaf()
+print("goes on", flush=True)
+try:
+    early.obey()
+except KeyboardInterrupt:
+    sys.exit(130)
+print("was not obeyed")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "goes on\n", "")
+
+
 @pytest.mark.parametrize("arguments", [("migrate",), ("operator", "create", "control-room")])
 async def test_nobody_has_to_listen(external: dict[str, str], arguments: tuple[str, ...]) -> None:
     """Standard output is a pipe whose reader has gone."""
