@@ -8,8 +8,8 @@ from typing import Any
 from aiohttp import web
 
 from auth.tokens import Purpose
+from handlers.account import own_account, show_account
 from handlers.endpoint import Answer, Endpoint, endpoint
-from handlers.energy import own_account, show_account
 from handlers.requests import json_response
 from handlers.schemas.answers import TransactionsSchema, UserDataSchema
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from handlers import (
+    account,
     bids,
     compatibility,
+    credentials,
     documentation,
     email,
     energy,
@@ -39,11 +41,11 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/signup", energy.sign_up, "sign_up"),
     Route("POST", "/signin", energy.sign_in, "sign_in"),
     Route("POST", "/setup", energy.set_up, "set_up"),
-    Route("POST", "/token/refresh", energy.refresh, "refresh_token"),
-    Route("POST", "/signout", energy.sign_out, "sign_out"),
-    Route("POST", "/changepassword", energy.change_password, "change_password"),
-    Route("POST", "/resetpassword", energy.reset_password, "reset_password"),
-    Route("GET", "/me", energy.me, "me"),
+    Route("POST", "/token/refresh", credentials.refresh, "refresh_token"),
+    Route("POST", "/signout", credentials.sign_out, "sign_out"),
+    Route("POST", "/changepassword", credentials.change_password, "change_password"),
+    Route("POST", "/resetpassword", credentials.reset_password, "reset_password"),
+    Route("GET", "/me", account.me, "me"),
     Route("POST", "/placebid/dayahead", bids.place, "place_bids"),
     Route("GET", "/bids/dayahead", bids.list_own, "list_bids"),
     Route("PATCH", "/bids/dayahead/{id}", bids.amend, "amend_bid"),

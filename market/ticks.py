@@ -48,6 +48,7 @@ def _tables(scale: int, unit: int) -> tuple[Mapping[str, int], Mapping[str, int]
 
 
 def _fixed(value: int, decimals: int) -> str:
+    """`value` x 10^-`decimals` with exactly that many decimals."""
     if not decimals:
         return str(value)
     if value < 0:

@@ -45,6 +45,8 @@ class Connection(web.RequestHandler):
         response = json_response(body, status)
         response.headers["X-Request-ID"] = request_id
         response.headers["X-Content-Type-Options"] = "nosniff"
+        # aiohttp would tell its version here, where no signal of the application takes it out again.
+        response.headers[hdrs.SERVER] = "Shakti"
         response.headers[hdrs.CACHE_CONTROL] = "no-store"
         response.force_close()
         return response

@@ -119,7 +119,8 @@ async def set_headers(request: web.Request, response: web.StreamResponse) -> Non
     headers.setdefault("Referrer-Policy", "no-referrer")
     headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
     headers.setdefault("Cross-Origin-Resource-Policy", "same-site")
-    headers.setdefault("Cache-Control", "no-store")
+    # Files are asked about again, and not sent again while they are the same; answers are never kept.
+    headers.setdefault("Cache-Control", "no-cache" if isinstance(response, web.FileResponse) else "no-store")
     is_page = response.content_type == "text/html"
     headers.setdefault("Content-Security-Policy", _PAGE_POLICY if is_page else _DATA_POLICY)
     headers.popall("Server", None)

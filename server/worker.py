@@ -46,6 +46,8 @@ async def _serve(config: Config, sockets: Sequence[socket.socket]) -> None:
         Connection,
         runner.server,
         loop=loop,
+        # Bodies that say they are compressed are refused by a handler; a parser that opened them first would be too late.
+        auto_decompress=False,
         access_log=None,  # type: ignore[arg-type]  # how aiohttp switches it off; our middleware writes its own
         keepalive_timeout=_KEEPALIVE_S,
     )
