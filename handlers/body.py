@@ -18,6 +18,8 @@ from handlers.errors import BodyTooLarge, BodyTooSlow, InvalidRequest, Unsupport
 
 # A key with white space before its colon; all others are followed by quote and colon.
 _SPACED_KEY = re.compile(rb'"[ \t\r\n]+:')
+# A number that a whole one cannot hold.
+_NEGATIVE_ZERO = re.compile(rb"(?:^|[\[,:\s])-0(?![0-9.eE])")
 _OBJECT_NEEDED = "The body must be a JSON object"
 
 
@@ -65,8 +67,8 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     try:
         document = orjson.loads(raw)
         keys, is_exact = _survey(document)
-        if not is_exact:
-            document = json.loads(raw, parse_float=_exact, parse_constant=_refuse_constant)
+        if not is_exact or (b"-0" in raw and _NEGATIVE_ZERO.search(raw)):
+            document = json.loads(raw, parse_float=_exact, parse_int=_whole, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise InvalidRequest([_OBJECT_NEEDED + " in UTF-8"]) from None
     if not isinstance(document, dict):
@@ -86,6 +88,10 @@ def _exact(text: str) -> Decimal:
     if len(text) > 60:
         raise ValueError("number too long")
     return Decimal(text)
+
+
+def _whole(text: str) -> int | Decimal:
+    return Decimal(text) if text == "-0" else int(text)
 
 
 def _refuse_constant(text: str) -> NoReturn:

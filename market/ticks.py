@@ -23,6 +23,10 @@ _EXACT: Final = Context(prec=100, traps=[Inexact, InvalidOperation])
 _TABLED_DIGITS: Final = 3
 
 
+# What a binary float leaves behind, or a slip: no price is meant by it.
+_NEGATIVE_ZERO: Final = "must not be a negative zero"
+
+
 class TickError(ValueError):
     """A value that is no whole number of ticks; the text continues a sentence that begins with its name."""
 
@@ -129,12 +133,17 @@ class Tick:
         if match is None:
             raise TickError(f"must be a decimal number like {self._example()}")
         whole, fraction = match.groups(default="")
-        return self._ticks(int(whole + fraction), 10 ** len(fraction))
+        numerator = int(whole + fraction)
+        if not numerator and value.startswith("-"):
+            raise TickError(_NEGATIVE_ZERO)
+        return self._ticks(numerator, 10 ** len(fraction))
 
     def _parse_decimal(self, value: Decimal) -> int:
         if not value.is_finite():
             raise TickError(f"must be a decimal number like {self._example()}")
         if not value:
+            if value.is_signed():
+                raise TickError(_NEGATIVE_ZERO)
             return 0
         # Far exponents are settled before any integer is built from them: 1e999999999 has a billion digits.
         if value.adjusted() > MAX_TEXT:

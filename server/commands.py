@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ import structlog
 
 from server.config import PROJECT_DIR, Config, ConfigError, load_config
 from server.database_faults import DATABASE_FAULTS, describe_fault
+from server.early_signals import EarlySignals
 from server.embedded import EmbeddedError, EmbeddedServices
 from server.greeting import greeting
 from server.listening_port import ListeningPort, PortRefused
@@ -26,7 +26,7 @@ from server.logs import set_up_logs
 from server.running_postgres import running_database_url
 from server.secret import signing_secret
 from server.workers import WorkerPlan, run_workers, worker_sockets
-from storage.errors import AlreadyRegistered, DatabaseUnavailable
+from storage.errors import AlreadyRegistered, DatabaseUnavailable, RedisUnavailable
 from storage.migrations import MigrationError, migrate
 
 Flags = Mapping[str, object]
@@ -47,44 +47,19 @@ class _Ground:
     embeds_redis: bool
 
 
-class _EarlySignals:
-    """SIGTERM and SIGINT until the workers' parent takes them over: what was started is ended in order.
-
-    An exception out of a signal's handler is lost, and told to the person, where Python ignores exceptions, as in what
-    it does around a fork. So the signal is noted too, and obeyed a little later.
-    """
-
-    def __init__(self) -> None:
-        self._way: BaseException | None = None
-        signal.signal(signal.SIGTERM, lambda *_: self._leave(SystemExit(0)))
-        signal.signal(signal.SIGINT, lambda *_: self._leave(KeyboardInterrupt()))
-        sys.unraisablehook = self._tell
-
-    def obey(self) -> None:
-        """Leave if a signal has come."""
-        if self._way is not None:
-            raise self._way
-
-    def _leave(self, way: BaseException) -> None:
-        self._way = way
-        raise way
-
-    def _tell(self, ignored: "sys.UnraisableHookArgs") -> None:
-        if ignored.exc_value is None or ignored.exc_value is not self._way:
-            sys.__unraisablehook__(ignored)
-
-
 def serve(config_file: Path | None, flags: Flags) -> int:
     """Start what the server needs, bring the database up to date, and run workers until told to stop."""
 
     def work() -> int:
-        early = _EarlySignals()
+        early = EarlySignals()
         config = _settings(config_file, flags)
         # Asked before anything is started; run_workers asks again, and holds it.
         ListeningPort(config.server.host, config.server.port).close()
         with _ground(config, redis=True) as ground:
             early.obey()
             config = _with_secret(ground)
+            if not ground.embeds_redis:
+                asyncio.run(_look_for_redis(config))
             applied = _migrate(ground)
             if applied:
                 _say(f"Migrations applied: {', '.join(applied)}")
@@ -242,6 +217,26 @@ def _migrate(ground: _Ground) -> list[str]:
         return asyncio.run(migrate(ground.config.database.url))
     except DATABASE_FAULTS as fault:
         raise CommandError(describe_fault(fault, ground.config, is_embedded=ground.embeds_database)) from fault
+
+
+async def _look_for_redis(config: Config) -> None:
+    """A word about a Redis that does not answer. The server starts all the same: most of it does without."""
+    # Here and not above: whoever embeds Redis need not load its client in this process.
+    from storage.codes import Codes
+
+    try:
+        codes = Codes(config.redis.url, config.redis.timeout_s)
+    except ValueError:
+        raise ConfigError("REDIS_URL cannot be read; it must look like redis://user:password@host:6379/0") from None
+    try:
+        await codes.ping()
+    except RedisUnavailable as fault:
+        log.warning(
+            "Redis cannot be used; until it can, nobody signs up or in. Is it running, and is REDIS_URL right?",
+            reason=str(fault.__cause__) or type(fault.__cause__).__name__,
+        )
+    finally:
+        await codes.close()
 
 
 def _config_flag(config_file: Path | None) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ async def _serve(config: Config, sockets: Sequence[socket.socket]) -> None:
         Connection,
         runner.server,
         loop=loop,
-        # Bodies that say they are compressed are refused by a handler; a parser that opened them first would be too late.
+        # A handler refuses bodies that say they are compressed; a parser that had opened them would be too early.
         auto_decompress=False,
         access_log=None,  # type: ignore[arg-type]  # how aiohttp switches it off; our middleware writes its own
         keepalive_timeout=_KEEPALIVE_S,

@@ -117,7 +117,7 @@ def test_one_bid_may_stand_without_arr(arr: JsonObject) -> None:
         ),
         ({"arr": [bid(volume="0.0005")]}, ["arr[0].volume must be a multiple of 0.001"]),
         ({"arr": [bid(volume="0")]}, ["arr[0].volume must be greater than 0"]),
-        ({"arr": [bid(volume="-0")]}, ["arr[0].volume must be greater than 0"]),
+        ({"arr": [bid(volume="-0")]}, ["arr[0].volume must not be a negative zero"]),
         ({"arr": [bid(volume="-1")]}, ["arr[0].volume must be greater than 0"]),
         ({"arr": [bid(volume="1000000.001")]}, ["arr[0].volume must be at most 1000000"]),
         ({"arr": [bid(volume=2**70)]}, ["arr[0].volume is too large"]),

@@ -431,14 +431,22 @@ async def test_the_day_and_the_bids_are_both_named_when_both_are_wrong(client: C
 
 async def test_the_delivery_day_changes_at_midnight_in_india(make_client: MakeClient) -> None:
     clock = Clock(india_at(2, time(23, 59, 59, 999_000)))
-    client, real = await make_client(clock=clock), await make_client()
+    client, real = await make_client(clock=clock, market={"days_ahead": 4}), await make_client()
     household = await sign_up(real)
+
+    async def last_pinned(ahead: int) -> list[int]:
+        """The statuses of pinning that day and the one after it."""
+        days = [india_day(ahead), india_day(ahead + 1)]
+        return [(await offer(client, household, {"arr": [bid()], "deliveryDate": day})).status for day in days]
+
     before = await offer(client, household, {"arr": [bid()]})
     assert before.body["deliveryDate"] == india_day(3)
+    assert await last_pinned(6) == [200, 400]
     clock.move(milliseconds=1)
     after = await offer(client, household, {"arr": [bid()]})
     assert after.body["deliveryDate"] == india_day(4)
     assert (before.body["seq"], after.body["seq"]) == (1, 1)
+    assert await last_pinned(7) == [200, 400]
     assert (await call(client, "GET", "/book/dayahead", by=household)).body["ch"] == f"book:{india_day(4)}"
 
 

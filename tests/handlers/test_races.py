@@ -7,7 +7,7 @@ when all of them are gone.
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import asyncpg
 import pytest
 
+from storage import book_transaction
 from storage.codes import Codes, ConsumedOtp, OtpAnswer, OtpRules
 from storage.sql import QUERIES
 from tests.answers import Answer, assert_refused, call
@@ -38,13 +39,33 @@ def mutate(monkeypatch: pytest.MonkeyPatch, query: str, old: str, new: str) -> N
 
 
 def without_the_lock_of_the_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Writers of one day read it without waiting for each other, and take their time."""
-    mutate(monkeypatch, "book/lock_day", "FOR UPDATE", "AND pg_sleep(0.1) IS NOT NULL")
+    """Writers of one day read it without waiting for each other; the next two have both read before either writes."""
+    mutate(monkeypatch, "book/lock_day", "FOR UPDATE", "")
+    meet = meeting(2)
+    write = book_transaction._keep
+
+    async def keep(connection: Any, bound: Any, attempt: Any) -> None:
+        await meet()
+        await write(connection, bound, attempt)
+
+    monkeypatch.setattr(book_transaction, "_keep", keep)
 
 
 async def without_the_key_of_the_log(connection: Connection) -> None:
     """What catches two writers that took the same number."""
     await connection.execute("ALTER TABLE book_events DROP CONSTRAINT book_events_pkey")
+
+
+def meeting(parties: int) -> Callable[[], Awaitable[None]]:
+    """Where the first so many callers wait for each other; later ones pass."""
+    barrier, expected = asyncio.Barrier(parties), iter(range(parties))
+
+    async def meet() -> None:
+        if next(expected, None) is not None:
+            async with asyncio.timeout(10):
+                await barrier.wait()
+
+    return meet
 
 
 async def racing_sign_ups(client: Client) -> list[int]:
@@ -57,22 +78,27 @@ async def racing_sign_ups(client: Client) -> list[int]:
     return sorted(answer.status for answer in answers)
 
 
-async def look_then_delete(
-    self: Codes, purpose: str, phone: str, digest: str, rules: OtpRules
-) -> tuple[OtpAnswer, ConsumedOtp | None]:
-    """Trying an OTP in several steps, as one would write it first."""
-    key = f"otp:{purpose}:{phone}"
-    redis = self._redis
-    kept = await redis.hgetall(key)
-    await asyncio.sleep(0.05)
-    if kept.get("digest") == digest:
-        await redis.delete(key)
-        return OtpAnswer.RIGHT, ConsumedOtp(key, digest, 1000, 0)
-    failures = int(kept.get("failures", 0)) + 1
-    await redis.hset(key, "failures", failures)
-    if failures >= rules.tries:
-        await redis.delete(key)
-    return OtpAnswer.WRONG, None
+def look_then_delete(monkeypatch: pytest.MonkeyPatch, parties: int) -> None:
+    """Have OTPs tried in several steps, as one would write it first; so many have looked before the first deletes."""
+    meet = meeting(parties)
+
+    async def try_otp(
+        self: Codes, purpose: str, phone: str, digest: str, rules: OtpRules
+    ) -> tuple[OtpAnswer, ConsumedOtp | None]:
+        key = f"otp:{purpose}:{phone}"
+        redis = self._redis
+        kept = await redis.hgetall(key)
+        await meet()
+        if kept.get("digest") == digest:
+            await redis.delete(key)
+            return OtpAnswer.RIGHT, ConsumedOtp(key, digest, 1000, 0)
+        failures = int(kept.get("failures", 0)) + 1
+        await redis.hset(key, "failures", failures)
+        if failures >= rules.tries:
+            await redis.delete(key)
+        return OtpAnswer.WRONG, None
+
+    monkeypatch.setattr(Codes, "try_otp", try_otp)
 
 
 async def test_two_sign_ups_at_once_use_one_otp_once(client: Client) -> None:
@@ -83,7 +109,7 @@ async def test_two_sign_ups_at_once_use_one_otp_once(client: Client) -> None:
 async def test_an_otp_that_is_looked_up_before_it_is_deleted_signs_up_two(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Codes, "try_otp", look_then_delete)
+    look_then_delete(monkeypatch, 2)
     assert await racing_sign_ups(client) == [200, 200]
 
 
@@ -104,17 +130,12 @@ async def test_forty_guesses_at_once_are_more_than_five_tries(client: Client) ->
 async def test_guesses_that_are_counted_in_two_steps_are_hardly_counted(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Codes, "try_otp", look_then_delete)
+    look_then_delete(monkeypatch, 40)
     assert await after_forty_guesses(client) == 200
 
 
-async def racing_twins(make_client: MakeClient, *, warm_up: bool = True) -> tuple[list[Answer], int]:
+async def racing_twins(here: Client, there: Client, household: Household) -> tuple[list[Answer], int]:
     """Equal requests with one key at the same instant on two processes; their answers, and the bids in the book."""
-    here, there = await make_client(), await make_client()
-    household = await sign_up(here)
-    if warm_up:  # the day's row exists, and both processes know the token
-        for client in (here, there):
-            await place(client, household, bid("00:00"))
     answers = await asyncio.gather(
         *(
             call(client, "POST", PLACE, {"arr": [bid("10:00", "1", "4")]}, by=household, headers=KEY)
@@ -126,29 +147,28 @@ async def racing_twins(make_client: MakeClient, *, warm_up: bool = True) -> tupl
 
 
 async def test_equal_keys_at_the_same_instant_place_once(make_client: MakeClient) -> None:
-    answers, bids = await racing_twins(make_client)
-    assert [answer.status for answer in answers] == [200] * 6
-    assert all(answer.body == answers[0].body for answer in answers)
-    assert bids == 1
-
-
-async def test_the_first_bids_of_a_day_too_are_placed_once(make_client: MakeClient) -> None:
-    """The row whose lock orders everything does not exist yet."""
-    answers, bids = await racing_twins(make_client, warm_up=False)
-    assert [answer.status for answer in answers] == [200] * 6
-    assert all(answer.body == answers[0].body for answer in answers)
-    assert bids == 1
+    """Also for the first bids of a day, when the row whose lock orders everything does not exist yet."""
+    here, there = await make_client(), await make_client()
+    for earlier in range(3):
+        household = await sign_up(here)
+        answers, bids = await racing_twins(here, there, household)
+        assert [answer.status for answer in answers] == [200] * 6
+        assert all(answer.body == answers[0].body for answer in answers)
+        assert bids == earlier + 1
 
 
 async def test_equal_keys_place_twice_without_the_locks(
     make_client: MakeClient, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    here, there = await make_client(), await make_client()
+    household = await sign_up(here)
+    for client in (here, there):
+        await place(client, household, bid("00:00"))
     without_the_lock_of_the_day(monkeypatch)
     await without_the_key_of_the_log(connection)
     mutate(monkeypatch, "idempotency/keep", "WHERE k.created_at <=", "WHERE true OR k.created_at <=")
-    answers, bids = await racing_twins(make_client)
+    _, bids = await racing_twins(here, there, household)
     assert bids == 2
-    assert len({str(answer.body) for answer in answers}) == 2 or answers[0].body["seq"] == answers[1].body["seq"]
 
 
 async def test_an_otp_that_is_put_back_while_others_try_it_is_whole_again(client: Client) -> None:
@@ -195,9 +215,8 @@ async def open_levels(client: Client, *households: Household, day: date | None =
     return [[*level, volumes[level], bids[level]] for level in sorted(volumes)]
 
 
-async def change_against_withdrawal(here: Client, there: Client, household: Household) -> tuple[int, int]:
-    """A change on one process and a withdrawal on another, at once, of one fresh bid; both statuses."""
-    bid_id = (await place(here, household, bid("10:00", "1", "4")))["bids"][0]["id"]
+async def change_against_withdrawal(here: Client, there: Client, household: Household, bid_id: int) -> tuple[int, int]:
+    """A change on one process and a withdrawal on another, at once, of one bid; both statuses."""
     changed, withdrawn = await asyncio.gather(
         call(here, "PATCH", f"/bids/dayahead/{bid_id}", {"price": "5"}, by=household),
         call(there, "DELETE", f"/bids/dayahead/{bid_id}", by=household),
@@ -216,7 +235,8 @@ async def test_a_change_and_a_withdrawal_of_one_bid_have_one_order(
     household = await sign_up(here)
     await place(there, household, bid("11:00", "7", "4"))
     for _ in range(15):
-        assert await change_against_withdrawal(here, there, household) in ((200, 200), (409, 200))
+        bid_id = (await place(here, household, bid("10:00", "1", "4")))["bids"][0]["id"]
+        assert await change_against_withdrawal(here, there, household, bid_id) in ((200, 200), (409, 200))
     assert not has_gaps(await log_of(connection))
     book = (await call(here, "GET", "/book/dayahead", by=household)).body
     assert book["lv"] == [[45, "S", 400, 7000, 1]] == await open_levels(here, household)
@@ -229,11 +249,12 @@ async def test_without_the_locks_a_change_and_a_withdrawal_take_one_number(
 ) -> None:
     here, there = await make_client(), await make_client()
     household = await sign_up(here)
-    await place(there, household, bid("11:00", "7", "4"))
+    bid_id = (await place(there, household, bid("10:00", "1", "4")))["bids"][0]["id"]
+    await place(here, household, bid("11:00", "7", "4"))
     without_the_lock_of_the_day(monkeypatch)
     await without_the_key_of_the_log(connection)
     with pytest.raises(AssertionError, match="a withdrawn bid takes no change"):
-        await change_against_withdrawal(here, there, household)
+        await change_against_withdrawal(here, there, household, bid_id)
     assert has_gaps(await log_of(connection))
     book = (await call(here, "GET", "/book/dayahead", by=household)).body
     assert book.get("lv") != await open_levels(here, household), "the book and the bids disagree"
@@ -287,7 +308,7 @@ async def place_until_closed(client: Client, household: Household, day: date) ->
 async def race_the_gate(make_client: MakeClient) -> tuple[list[list[Answer]], Client, Household, date]:
     """Four streams of placements on two processes, through the moment at which the gate closes."""
     seller = await sign_up(await make_client())
-    closure, day, at = gate_in(0.3)
+    closure, day, at = gate_in(0.8)
     clients = [await make_client(market={"gate_closure": closure}) for _ in range(2)]
     assert datetime.now(UTC) < at, "this machine is too slow for the test"
     streams = await asyncio.gather(*(place_until_closed(client, seller, day) for client in clients * 2))
@@ -341,7 +362,7 @@ async def test_without_the_state_of_the_day_a_gate_that_moves_back_opens_it_agai
 async def held_over_the_gate(make_client: MakeClient, connection: Connection) -> int:
     """The status of a placement that begins before the gate, and gets the day's lock after it."""
     seller = await sign_up(await make_client())
-    closure, day, at = gate_in(0.3)
+    closure, day, at = gate_in(0.8)
     client = await make_client(market={"gate_closure": closure})
     body = {"arr": [bid()], "deliveryDate": day.isoformat()}
     assert (await call(client, "POST", PLACE, body, by=seller)).status == 200, "this machine is too slow for the test"

@@ -13,9 +13,11 @@ from typing import Any
 
 import aiohttp
 import asyncpg
+import orjson
 import pytest
 
 from server.config import Config, MailSettings, ServerSettings, SmsSettings
+from server.database_faults import describe_fault
 from server.greeting import greeting
 from storage.migrations import read_migrations
 from tests.conftest import SECRET, Services
@@ -163,14 +165,13 @@ async def test_help_and_slips_are_answered_at_once(tmp_path: Path) -> None:
         assert word in said.out
     said = await run_command("operator", "create", "--help")
     assert "what the operator signs in with" in said.out
-    for arguments in (("operator", "create"), ("migrat",), ("--prot", "1")):
+    for arguments in (("operator", "create"), ("migrat",)):
         said = await run_command(*arguments)
         assert said.code == 2
         assert "usage: run.py" in said.err
         assert "Traceback" not in said.err
     refused(await run_command("worker"), "the server starts its workers itself; run: run.py serve")
     refused(await run_command("--port", "eighty"), "--port must be a whole number, not 'eighty'", code=78)
-    refused(await run_command("--workers", "0"), "--workers must be a whole number from 1 to 64, not 0", code=78)
 
 
 async def test_a_missing_or_corrupt_settings_file_is_named(tmp_path: Path) -> None:
@@ -209,7 +210,27 @@ async def test_a_database_that_cannot_be_reached_is_told_without_its_password(ex
         said = await failing(external, DATABASE_URL=url)
         refused(said, "DATABASE_URL cannot be read", "postgresql://user:password@host:5432/name", "%2F for /")
         assert "pa55" not in said.err
-    refused(await failing(external, DATABASE_URL="mysql://u:pa55@h/x"), "postgresql://", code=78)
+
+
+async def test_a_redis_that_cannot_be_used_is_told(external: dict[str, str], tmp_path: Path) -> None:
+    said = await failing(external, REDIS_URL="redis://:pa55@127.0.0.1:port/0")
+    refused(said, "REDIS_URL cannot be read; it must look like redis://", code=78)
+    assert "pa55" not in said.err
+    # One that does not answer may come back: bidding goes on without it.
+    server = DrillServer(
+        tmp_path / "data", environ={**external, "REDIS_URL": f"redis://:pa55@127.0.0.1:{free_port()}/0"}
+    )
+    server.launch()
+    try:
+        await server.wait_until_said("Stop it with Ctrl+C.")
+        async with aiohttp.ClientSession(server.url) as session, session.get("/readyz") as response:
+            assert (response.status, (await response.json())["redis"]) == (503, "unavailable")
+    finally:
+        assert await server.stop() == 0
+    warned = [orjson.loads(line) for line in server.err.splitlines()][0]
+    assert warned["event"].startswith("Redis cannot be used; until it can, nobody signs up or in.")
+    assert "Connect call failed" in warned["reason"] or "refused" in warned["reason"]
+    assert "pa55" not in server.log
 
 
 @pytest.fixture
@@ -360,8 +381,8 @@ def test_a_signal_that_python_ignores_is_obeyed_later(number: signal.Signals, co
     script = f"""
 import os, sys
 sys.path.insert(0, {str(PROJECT)!r})
-from server.commands import _EarlySignals
-early = _EarlySignals()
+from server.early_signals import EarlySignals
+early = EarlySignals()
 class Deaf:
     def __del__(self):
         os.kill(os.getpid(), {int(number)})
@@ -377,8 +398,7 @@ print("was not obeyed")
     assert (done.returncode, done.stdout, done.stderr) == (code, "goes on\n", "")
 
 
-@pytest.mark.parametrize("arguments", [("migrate",), ("operator", "create", "control-room")])
-async def test_nobody_has_to_listen(external: dict[str, str], arguments: tuple[str, ...]) -> None:
+async def test_nobody_has_to_listen(external: dict[str, str]) -> None:
     """Standard output is a pipe whose reader has gone."""
     reader, writer = os.pipe()
     os.close(reader)
@@ -386,7 +406,7 @@ async def test_nobody_has_to_listen(external: dict[str, str], arguments: tuple[s
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             PROJECT / "run.py",
-            *arguments,
+            "migrate",
             env=environment(external),
             stdout=writer,
             stderr=subprocess.PIPE,
@@ -395,6 +415,19 @@ async def test_nobody_has_to_listen(external: dict[str, str], arguments: tuple[s
         os.close(writer)
     _, err = await asyncio.wait_for(process.communicate(), 30)
     assert (process.returncode, err) == (0, b"")
+
+
+def test_a_fault_of_the_embedded_database_names_its_log_and_no_variable() -> None:
+    config = Config(server=ServerSettings(data_dir=Path("/srv/shakti")))
+    for fault, reason in (
+        (TimeoutError(), "it did not answer in time"),
+        (ConnectionRefusedError(111, "Connection refused"), "Connection refused"),
+        (asyncpg.CannotConnectNowError("the database system is shutting down"), "the database system is shutting down"),
+        (EOFError(), "EOFError"),
+    ):
+        assert describe_fault(fault, config, is_embedded=True) == (
+            f"The embedded PostgreSQL does not do what it should: {reason}. More is in /srv/shakti/postgres.log"
+        )
 
 
 def test_the_greeting_tells_what_is_in_use() -> None:

@@ -140,6 +140,8 @@ async def _send_nonsense(server: DrillServer, token: str) -> None:
         "GET /me HTTP/1.1\r\nHost: x\r\nAuthorization : Bearer {}\r\n\r\n",
         "GET /me?token={} HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
         "NONSENSE {}\r\n\r\n",
+        # A line break that could begin a line of its own in a log.
+        'GET /%0d%0a%7B"event":"forged","token":"{}" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n',
         "GET /{} HTTP/9.9\r\n\r\n",
         "GET /me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\x00\r\n\r\n",
         "POST /signin HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9000\r\n\r\n{}",
