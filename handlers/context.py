@@ -3,6 +3,7 @@
 What lives here: the keys, and the frozen settings behind them. What must not: making any of them (server/lifespan.py).
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -69,6 +70,8 @@ class IdentityRules:
 HTTP = web.AppKey("http", HttpRules)
 MARKET = web.AppKey("market", MarketRules)
 IDENTITY = web.AppKey("identity", IdentityRules)
+# Set once this process is to leave: every answer from then on closes its connection.
+LEAVING = web.AppKey("leaving", asyncio.Event)
 # Tells the time, aware; tests put another in its place.
 CLOCK: web.AppKey[Callable[[], datetime]] = web.AppKey("clock")
 

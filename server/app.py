@@ -3,6 +3,7 @@
 What lives here: putting together what other modules make. What must not: a rule, a route or a resource of its own.
 """
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -10,7 +11,7 @@ import aiohttp_jinja2
 from aiohttp import web
 from jinja2 import FileSystemLoader
 
-from handlers.context import CLOCK, HTTP, IDENTITY, MARKET
+from handlers.context import CLOCK, HTTP, IDENTITY, LEAVING, MARKET
 from handlers.routes import add_routes
 from server.config import PROJECT_DIR, Config
 from server.lifespan import resources
@@ -31,6 +32,7 @@ def create_app(config: Config, clock: Callable[[], datetime] = now) -> web.Appli
     app[MARKET] = market_rules(config)
     app[IDENTITY] = identity_rules(config)
     app[CLOCK] = clock
+    app[LEAVING] = asyncio.Event()
     app.cleanup_ctx.extend(resources(config, lambda: clock().timestamp()))
     app.on_response_prepare.append(set_headers)
     aiohttp_jinja2.setup(

@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from auth.tokens import TokenError
-from handlers.context import CLIENT_ADDRESS, HTTP, MARKET, REQUEST_ID, SESSION, SESSIONS, HttpRules
+from handlers.context import CLIENT_ADDRESS, HTTP, LEAVING, MARKET, REQUEST_ID, SESSION, SESSIONS, HttpRules
 from handlers.endpoint import Endpoint, Family, endpoint_of
 from handlers.errors import InvalidToken, WrongKind, answer_to
 from handlers.messaging import GatewayError
@@ -124,6 +124,10 @@ async def set_headers(request: web.Request, response: web.StreamResponse) -> Non
     is_page = response.content_type == "text/html"
     headers.setdefault("Content-Security-Policy", _PAGE_POLICY if is_page else _DATA_POLICY)
     headers.popall("Server", None)
+    if request.app[LEAVING].is_set():
+        # The client is told with its answer, so it does not send its next request into a closing connection.
+        headers["Connection"] = "close"
+        response.force_close()
     # The answer depends on who asks, also where the asker is refused: a cache must know.
     headers.add("Vary", "Origin")
     origin = request.headers.get("Origin")

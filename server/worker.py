@@ -15,6 +15,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
+from handlers.context import LEAVING
 from server.app import create_app
 from server.config import Config
 from server.connections import Connection
@@ -23,6 +24,7 @@ from server.workers import announce_ready
 log = structlog.get_logger("shakti.worker")
 _KEEPALIVE_S = 75.0
 _BACKLOG = 1024
+_LINGER_S = 1.0
 
 
 def run_worker(config: Config, port: int, sockets: Sequence[socket.socket]) -> None:
@@ -34,11 +36,12 @@ def run_worker(config: Config, port: int, sockets: Sequence[socket.socket]) -> N
 
 
 async def _serve(config: Config, sockets: Sequence[socket.socket]) -> None:
-    leaving = asyncio.Event()
+    app = create_app(config)
+    leaving = app[LEAVING]
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leaving.set)
-    runner = web.AppRunner(create_app(config), handle_signals=False, shutdown_timeout=config.server.drain_s)
+    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=config.server.drain_s)
     await runner.setup()
     if runner.server is None:
         raise AssertionError("set-up makes the server")
@@ -61,4 +64,16 @@ async def _serve(config: Config, sockets: Sequence[socket.socket]) -> None:
     finally:
         for server in listening:
             server.close()
+        await _let_go(runner.server)
         await runner.cleanup()
+
+
+async def _let_go(server: web.Server) -> None:
+    """Give clients the time for one more request on the connections that they hold; its answer closes them. One that is
+    closed without an answer may lose the request that is on its way."""
+    try:
+        async with asyncio.timeout(_LINGER_S):
+            while server.connections:  # noqa: ASYNC110 - nothing tells when the last one goes
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        return

@@ -36,6 +36,15 @@ class Said:
     err: str
 
 
+def assert_refused(said: Said, *words: str, code: int = 1) -> None:
+    """A command that did nothing and told why, in one sentence and without a trace."""
+    assert said.code == code, said
+    assert said.out == ""
+    assert said.err.count("\n") == 1, said.err
+    for word in words:
+        assert word in said.err, said.err
+
+
 def free_port() -> int:
     """A port that nobody listens on at this moment."""
     with socket.create_server(("127.0.0.1", 0)) as probe:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from server.config import Config
-from server.worker import _serve
+from server import worker
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ async def worker_port(config: Config) -> AsyncIterator[int]:
     parser has settings of its own; this is for what the parser refuses."""
     with socket.create_server(("127.0.0.1", 0)) as bound:
         port: int = bound.getsockname()[1]
-        serving = asyncio.create_task(_serve(config, [bound]))
+        serving = asyncio.create_task(worker._serve(config, [bound]))
         async with asyncio.timeout(10):
             # The socket listens from the start; an answer means that somebody accepts.
             reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -210,6 +210,16 @@ async def test_the_names_of_the_old_client_stand_for_the_documents(client: Clien
     assert "6" in shown
 
 
+async def test_text_is_kept_as_text_or_refused(client: Client) -> None:
+    household = await sign_up(client)
+    for name in ("city", "solarBrand", "state"):
+        for text in ("'); DROP TABLE accounts;--", "$1 %s {0} \\", "<b>ब</b>", 'O\'Brien "&" Söhne'):
+            assert (await set_up(client, household, **{name: text})).status == 200, (name, text)
+            assert text in (await flat_me(client, household)).values()
+        for text in ("a\r\nX-Forged: 1", "a\0b", "\ud800", "x" * 100_000, "a\u2028b", "\x1b[2J"):
+            assert_invalid(await set_up(client, household, **{name: text}))
+
+
 async def test_all_faults_are_told_at_once(client: Client) -> None:
     household = await sign_up(client)
     wrong = {"solarCapacity": "0", "city": "", "pincode": "1", "gps": "x", "solarBrand": [], "year": "1", "load": "-1"}

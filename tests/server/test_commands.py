@@ -7,34 +7,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import asyncpg
-import orjson
 import pytest
 
 from server.config import Config, MailSettings, ServerSettings, SmsSettings
-from server.database_faults import describe_fault
 from server.greeting import greeting
 from storage.migrations import read_migrations
-from tests.conftest import SECRET, Services
-from tests.drills.server import ENVIRONMENT, PROJECT, DrillServer, Said, environment, free_port, run_command
+from tests.conftest import SECRET
+from tests.drills.server import ENVIRONMENT, PROJECT, DrillServer, Said, assert_refused, environment, run_command
 
 ALL_MIGRATIONS = ", ".join(migration.title for migration in read_migrations())
 PASSWORD_LINE = re.compile(r"^Password \(shown only now\): (\S{20,})$", re.MULTILINE)
 PASSWORD = "sunshine-and-rain"
-
-
-def refused(said: Said, *words: str, code: int = 1) -> None:
-    """A command that did nothing and told why, in one sentence and without a trace."""
-    assert said.code == code, said
-    assert said.out == ""
-    assert said.err.count("\n") == 1, said.err
-    for word in words:
-        assert word in said.err, said.err
 
 
 async def signs_in(url: str, name: str, password: str) -> bool:
@@ -96,7 +84,7 @@ async def test_operators_are_made_while_the_server_runs(machine: DrillServer) ->
     assert await signs_in(machine.url, "control-room", password)
     assert not await signs_in(machine.url, "control-room", f"{password}x")
     again = await machine.command("operator", "create", "control-room")
-    refused(again, "No operator was made: there is an operator 'control-room' already; choose another name")
+    assert_refused(again, "No operator was made: there is an operator 'control-room' already; choose another name")
     assert await signs_in(machine.url, "control-room", password)
 
 
@@ -108,14 +96,14 @@ async def test_migrating_while_the_server_runs_finds_nothing_to_do(machine: Dril
 
 async def test_a_second_server_on_the_same_data_says_who_has_them(machine: DrillServer) -> None:
     said = await machine.command("--port", "0")
-    refused(
+    assert_refused(
         said, "Shakti cannot start: The data directory", f"(process {machine.pid})", "choose another data directory"
     )
 
 
 async def test_an_occupied_port_is_refused_before_anything_is_made(machine: DrillServer, tmp_path: Path) -> None:
     said = await run_command("--port", str(machine.port), "--data-dir", tmp_path / "data")
-    refused(said, f"127.0.0.1:{machine.port} is in use by another program", "choose another port")
+    assert_refused(said, f"127.0.0.1:{machine.port} is in use by another program", "choose another port")
     assert not (tmp_path / "data").exists()
 
 
@@ -131,7 +119,7 @@ async def test_commands_work_from_nothing_and_where_they_are_called(tmp_path: Pa
     made = await run("operator", "create", "  control-room ")
     assert made.out.startswith("Operator 'control-room' can sign in")
     assert PASSWORD_LINE.search(made.out)
-    refused(await run("operator", "create", "control-room"), "there is an operator 'control-room' already")
+    assert_refused(await run("operator", "create", "control-room"), "there is an operator 'control-room' already")
     # Signing tokens is the server's business.
     assert not (tmp_path / "here" / "secret_key").exists()
 
@@ -147,7 +135,7 @@ async def test_commands_work_from_nothing_and_where_they_are_called(tmp_path: Pa
 )
 async def test_a_name_that_could_not_sign_in_is_refused(tmp_path: Path, name: str, words: str) -> None:
     said = await run_command("operator", "create", name, "--data-dir", tmp_path / "data")
-    refused(said, f"No operator was made: {words}")
+    assert_refused(said, f"No operator was made: {words}")
     assert not (tmp_path / "data").exists()
 
 
@@ -155,7 +143,9 @@ async def test_neither_command_asks_for_what_only_the_server_needs(database_url:
     environ = {**ENVIRONMENT, "DATABASE_URL": database_url}
     assert (await run_command("migrate", environ=environ)).code == 0
     assert (await run_command("operator", "create", "control-room", environ=environ)).code == 0
-    refused(await run_command("--port", "0", environ=environ), "SECRET_KEY must be set when DATABASE_URL is", code=78)
+    assert_refused(
+        await run_command("--port", "0", environ=environ), "SECRET_KEY must be set when DATABASE_URL is", code=78
+    )
 
 
 async def test_help_and_slips_are_answered_at_once(tmp_path: Path) -> None:
@@ -170,121 +160,8 @@ async def test_help_and_slips_are_answered_at_once(tmp_path: Path) -> None:
         assert said.code == 2
         assert "usage: run.py" in said.err
         assert "Traceback" not in said.err
-    refused(await run_command("worker"), "the server starts its workers itself; run: run.py serve")
-    refused(await run_command("--port", "eighty"), "--port must be a whole number, not 'eighty'", code=78)
-
-
-async def test_a_missing_or_corrupt_settings_file_is_named(tmp_path: Path) -> None:
-    corrupt = tmp_path / "corrupt.toml"
-    corrupt.write_text("[server\n")
-    missing = tmp_path / "missing.toml"
-    refused(await run_command("--config", missing), f"Shakti cannot start: {missing} does not exist", code=78)
-    refused(await run_command("--config", corrupt), f"Shakti cannot start: {corrupt} is not valid TOML", code=78)
-    refused(await run_command("migrate", "--config", corrupt), "Shakti cannot migrate: ", code=78)
-    refused(await run_command("operator", "create", "x", "--config", corrupt), "No operator was made: ", code=78)
-
-
-async def test_a_data_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    for data_dir in (Path("/proc/shakti"), tmp_path / "file", tmp_path / "file" / "data"):
-        said = await run_command("--port", "0", "--data-dir", data_dir)
-        refused(said, f"The data directory {data_dir} cannot be used", "Make it writable", "choose another one")
-    said = await run_command("migrate", "--data-dir", data_dir)
-    refused(said, f"Shakti cannot migrate: The data directory {data_dir} cannot be used")
-
-
-async def failing(external: dict[str, str], **more: str) -> Said:
-    return await run_command("--port", "0", environ={**external, **more})
-
-
-async def test_a_database_that_cannot_be_reached_is_told_without_its_password(external: dict[str, str]) -> None:
-    for url, words in (
-        (f"postgresql://u:pa55@127.0.0.1:{free_port()}/x", "at 127.0.0.1 cannot be reached: Connect call failed"),
-        ("postgresql://u:pa55@no-such-host.invalid/x", "at no-such-host.invalid cannot be reached"),
-        ("postgresql:///x?host=/nowhere", "cannot be reached"),
-    ):
-        said = await failing(external, DATABASE_URL=url)
-        refused(said, "Shakti cannot start: The database server", words, "Is it running, and is DATABASE_URL right?")
-        assert "pa55" not in said.err
-    for url in ("postgresql://u:pa55/word@127.0.0.1/x", "postgresql://u:p@127.0.0.1:pa55/x"):
-        said = await failing(external, DATABASE_URL=url)
-        refused(said, "DATABASE_URL cannot be read", "postgresql://user:password@host:5432/name", "%2F for /")
-        assert "pa55" not in said.err
-
-
-async def test_a_redis_that_cannot_be_used_is_told(external: dict[str, str], tmp_path: Path) -> None:
-    said = await failing(external, REDIS_URL="redis://:pa55@127.0.0.1:port/0")
-    refused(said, "REDIS_URL cannot be read; it must look like redis://", code=78)
-    assert "pa55" not in said.err
-    # One that does not answer may come back: bidding goes on without it.
-    server = DrillServer(
-        tmp_path / "data", environ={**external, "REDIS_URL": f"redis://:pa55@127.0.0.1:{free_port()}/0"}
-    )
-    server.launch()
-    try:
-        await server.wait_until_said("Stop it with Ctrl+C.")
-        async with aiohttp.ClientSession(server.url) as session, session.get("/readyz") as response:
-            assert (response.status, (await response.json())["redis"]) == (503, "unavailable")
-    finally:
-        assert await server.stop() == 0
-    warned = [orjson.loads(line) for line in server.err.splitlines()][0]
-    assert warned["event"].startswith("Redis cannot be used; until it can, nobody signs up or in.")
-    assert "Connect call failed" in warned["reason"] or "refused" in warned["reason"]
-    assert "pa55" not in server.log
-
-
-@pytest.fixture
-async def guarded(services: Services) -> AsyncIterator[str]:
-    """The address of an empty database whose user must give a password, which is `right`, and may create nothing."""
-    admin = await asyncpg.connect(services.database_url)
-    rules: str = await admin.fetchval("SELECT pg_read_file('pg_hba.conf')")
-
-    async def put(text: str) -> None:
-        # COPY takes no parameters.
-        lines = await admin.fetchval("SELECT format('SELECT string_to_table(%L, %L)', $1::text, chr(10))", text)
-        await admin.execute(f"COPY ({lines}) TO '/proc/self/cwd/pg_hba.conf'")
-        await admin.execute("SELECT pg_reload_conf()")
-
-    await admin.execute("CREATE ROLE guarded LOGIN PASSWORD 'right'")
-    await admin.execute("CREATE DATABASE guarded")
-    await put(f"local all guarded scram-sha-256\n{rules}")
-    yield services.url_of("guarded").replace("://shakti@", "://guarded:right@")
-    await put(rules)
-    await admin.execute("DROP DATABASE guarded WITH (FORCE)")
-    await admin.execute("DROP ROLE guarded")
-    await admin.close()
-
-
-async def test_a_database_that_does_not_let_us_in_is_told_why(external: dict[str, str], guarded: str) -> None:
-    wrong_password = await failing(external, DATABASE_URL=guarded.replace("right", "wr0ng"))
-    refused(wrong_password, 'password authentication failed for user "guarded"', "Correct user and password")
-    assert "wr0ng" not in wrong_password.err
-    refused(await failing(external, DATABASE_URL=guarded.replace("/guarded?", "/nowhere?")), '"nowhere" does not exist')
-    no_right = await failing(external, DATABASE_URL=guarded)
-    refused(no_right, "The database refuses: permission denied for schema public", "allowed to create tables")
-
-
-async def test_a_migration_that_does_not_fit_is_told(
-    external: dict[str, str], connection: "asyncpg.Connection[asyncpg.Record]"
-) -> None:
-    newer = len(read_migrations()) + 1
-    await connection.execute("INSERT INTO schema_migrations (number, name, sha256) VALUES ($1, 'later', '')", newer)
-    said = await failing(external)
-    refused(said, f"newer version (it has {newer:04}_later); start that version instead")
-    await connection.execute("DELETE FROM schema_migrations WHERE number = $1", newer)
-    await connection.execute("UPDATE schema_migrations SET sha256 = 'edited' WHERE number = 1")
-    refused(await failing(external), "0001_create_accounts.sql is not what was applied", "restore the file")
-    said = await run_command("migrate", environ=external)
-    refused(said, "Shakti cannot migrate: 0001_create_accounts.sql is not what was applied")
-
-
-async def test_a_database_that_may_lose_bids_is_refused(
-    external: dict[str, str], connection: "asyncpg.Connection[asyncpg.Record]"
-) -> None:
-    name = await connection.fetchval("SELECT current_database()")
-    await connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
-    said = await failing(external)
-    refused(said, "PostgreSQL runs with synchronous_commit = off", "switch it on", code=78)
+    assert_refused(await run_command("worker"), "the server starts its workers itself; run: run.py serve")
+    assert_refused(await run_command("--port", "eighty"), "--port must be a whole number, not 'eighty'", code=78)
 
 
 async def test_a_machine_open_to_others_has_no_outbox_and_links_bear_the_port_that_was_free(
@@ -415,19 +292,6 @@ async def test_nobody_has_to_listen(external: dict[str, str]) -> None:
         os.close(writer)
     _, err = await asyncio.wait_for(process.communicate(), 30)
     assert (process.returncode, err) == (0, b"")
-
-
-def test_a_fault_of_the_embedded_database_names_its_log_and_no_variable() -> None:
-    config = Config(server=ServerSettings(data_dir=Path("/srv/shakti")))
-    for fault, reason in (
-        (TimeoutError(), "it did not answer in time"),
-        (ConnectionRefusedError(111, "Connection refused"), "Connection refused"),
-        (asyncpg.CannotConnectNowError("the database system is shutting down"), "the database system is shutting down"),
-        (EOFError(), "EOFError"),
-    ):
-        assert describe_fault(fault, config, is_embedded=True) == (
-            f"The embedded PostgreSQL does not do what it should: {reason}. More is in /srv/shakti/postgres.log"
-        )
 
 
 def test_the_greeting_tells_what_is_in_use() -> None:
