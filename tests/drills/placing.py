@@ -28,6 +28,8 @@ from tests.drills.server import DrillServer
 
 _SIZES = (1, 1, 1, 1, 2, 4, 24, 96)
 _RETRY_PAUSE_S = 0.05
+# What a process has in its command line.
+_PROGRAMS = {"worker": b"worker", "postgres": b"postgres", "redis": b"valkey"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,21 +177,22 @@ async def _kill_along(
     tally: Tally,
     clients: list[asyncio.Task[None]],
 ) -> None:
-    """Kill at moments spread at random over the whole load: mostly everything, sometimes only a worker."""
+    """Kill at moments spread at random over the whole load: everything, or one of its processes."""
     moments = sorted((chance.randint(1, plan.bids - 1) for _ in range(plan.kills)), reverse=True)
     for moment in moments:
         # Polled: the load must not know that it is watched.
         while left[0] > moment and not all(client.done() for client in clients):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         await asyncio.sleep(chance.random() * 0.05)
-        if chance.random() < 0.7:
-            tally.kills["all"] += 1
+        victim = chance.choices(("all", "worker", "postgres", "redis"), weights=(5, 2, 2, 1))[0]
+        tally.kills[victim] += 1
+        if victim == "all":
             await server.kill_parent()
             await server.start()
-        else:
-            tally.kills["worker"] += 1
-            os.kill(chance.choice(server.workers()), signal.SIGKILL)
-            await server.wait_until_ready()
+            continue
+        for pid in server.processes(_PROGRAMS[victim])[:1]:
+            os.kill(pid, signal.SIGKILL)
+        await server.wait_until_ready()
 
 
 async def _check(session: aiohttp.ClientSession, households: list[Household], day: str, tally: Tally) -> None:

@@ -189,6 +189,10 @@ class DrillServer:
 
     def workers(self) -> list[int]:
         """The processes that serve, or are about to, at this moment."""
+        return self.processes(b"worker")
+
+    def processes(self, program: bytes) -> list[int]:
+        """The parent's children that have `program` in their command: a word of it, or how a path's name begins."""
         found = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit():
@@ -198,7 +202,7 @@ class DrillServer:
                 command = (entry / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if int(status[1]) == self.pid and b"worker" in command:
+            if int(status[1]) == self.pid and any(word.rpartition(b"/")[2].startswith(program) for word in command):
                 found.append(int(entry.name))
         return found
 

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from server.config import Config
 from server import worker
+from server.config import Config
 
 
 @pytest.fixture
