@@ -4,6 +4,7 @@ What lives here: the statements in their order. What must not: the rules of the 
 the transaction fails (writer.py).
 """
 
+import secrets
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -16,6 +17,10 @@ from storage.idempotency import Scope, find_responses, keep_responses, scope_of
 from storage.sql import QUERIES
 
 
+class HasLanded(Exception):
+    """An earlier attempt whose commit went unanswered is in the log: its answers hold."""
+
+
 class KeyTaken(Exception):
     """Another transaction kept a response under a key of this batch while it was decided."""
 
@@ -24,26 +29,41 @@ class KeyTaken(Exception):
 class Attempt:
     """Commands of one delivery day on their way through one transaction.
 
-    `answers` is what each, by its place in `commands`, is told if the transaction commits; `xid` names the transaction,
-    to ask whether it did.
+    `answers` is what each, by its place in `commands`, is told if the transaction commits. `batch_id` and `first_seq`
+    (None while nothing is to be written) are what it is recognised by in the log.
     """
 
     commands: list[Command]
-    xid: str | None = None
     answers: dict[int, bytes | BookError] = field(default_factory=dict)
+    batch_id: int = field(default_factory=lambda: secrets.randbits(63))
+    first_seq: int | None = None
 
 
 async def write_batch(
-    connection: Connection, day: date, calendar: Calendar, max_open_bids: int, attempt: Attempt
+    connection: Connection,
+    day: date,
+    calendar: Calendar,
+    max_open_bids: int,
+    attempt: Attempt,
+    unsettled: Attempt | None,
 ) -> None:
-    """Do all commands of an attempt that the book allows, within the caller's transaction. Raises KeyTaken."""
+    """Do all commands of an attempt that the book allows, within the caller's transaction.
+
+    `unsettled` is an earlier attempt at them whose commit went unanswered. Under the day's lock it has either landed
+    or never will: raises HasLanded if it has, before anything is decided. Raises KeyTaken.
+    """
     batch = await _lock(connection, day, calendar, max_open_bids, attempt)
+    if unsettled is not None and unsettled.first_seq is not None:
+        row = await connection.fetchrow(QUERIES["book/find_batch"], day, unsettled.first_seq, unsettled.batch_id)
+        if row is not None and row["has_landed"]:
+            raise HasLanded
     fresh = await _replay(connection, attempt)
     if fresh:
         await _load(connection, batch, [attempt.commands[number] for number in fresh])
     bound = _decide(batch, fresh, attempt)
     await _keep(connection, bound, attempt)
-    await _save(connection, batch)
+    attempt.first_seq = batch.rows[0].first_seq if batch.rows else None
+    await _save(connection, batch, attempt.batch_id)
 
 
 async def _lock(connection: Connection, day: date, calendar: Calendar, max_open_bids: int, attempt: Attempt) -> Batch:
@@ -55,7 +75,6 @@ async def _lock(connection: Connection, day: date, calendar: Calendar, max_open_
     if row is None:
         # Nobody used the day before its gate closed, and nobody may now.
         return Batch(day, 0, 0, is_open=False, max_open_bids=0, held={}, open_bids={})
-    attempt.xid = row["xid"]
     is_open = row["state"] == "open"
     batch = Batch(day, row["last_seq"], int(row["volume_bound"]), is_open, max_open_bids, {}, {})
     if is_open and not row["is_before_gate"]:
@@ -132,7 +151,7 @@ async def _keep(connection: Connection, bound: dict[Scope, int], attempt: Attemp
         raise KeyTaken
 
 
-async def _save(connection: Connection, batch: Batch) -> None:
+async def _save(connection: Connection, batch: Batch, batch_id: int) -> None:
     """Append the batch's events, and bring the day, the changed bids and the counts to where the events lead."""
     rows, day = batch.rows, batch.delivery_day
     if not rows:
@@ -150,6 +169,7 @@ async def _save(connection: Connection, batch: Batch) -> None:
         [slot for row in rows for slot in row.slots],
         [price for row in rows for price in row.prices],
         [volume for row in rows for volume in row.volumes],
+        batch_id,
     )
     changed = [(bid_seq, bid) for bid_seq, bid in batch.held.items() if bid.seq]
     if changed:

@@ -13,7 +13,7 @@ from datetime import date
 import structlog
 
 from market.calendar import Calendar
-from storage.book_transaction import Attempt, KeyTaken, write_batch
+from storage.book_transaction import Attempt, HasLanded, KeyTaken, write_batch
 from storage.commands import Command, Place
 from storage.database import Database
 from storage.errors import DatabaseUnavailable
@@ -22,7 +22,6 @@ log = structlog.get_logger("shakti.writer")
 
 _MAX_COMMANDS = 512
 _MAX_BIDS = 20_000
-_STATUS_PAUSE_S = 0.05
 _RETRY_PAUSE_S = 0.05
 
 
@@ -41,8 +40,8 @@ class BookWriter:
     """Writes commands to the book, in the order in which they came for each delivery day.
 
     Members of a batch share one commit and nothing else: one that is refused or replayed is so alone, and a batch that
-    fails is tried again member by member. A batch whose commit went unanswered is looked up before it is tried again,
-    so nothing is written twice.
+    fails is tried again member by member. A batch whose commit went unanswered is looked for in the log, under the
+    day's lock, before it is tried again: nothing is written twice.
     """
 
     def __init__(self, database: Database, calendar: Calendar, max_open_bids: int) -> None:
@@ -112,29 +111,35 @@ class BookWriter:
         return taken
 
     async def _write(self, day: date, members: list[_Member]) -> None:
-        while members := [member for member in members if not member.answer.done()]:
-            attempt = Attempt([member.command for member in members])
+        unsettled: Attempt | None = None
+        told: list[_Member] = []
+        while waiting := [member for member in members if not member.answer.done()]:
+            attempt = Attempt([member.command for member in waiting])
             try:
                 async with self._database.transaction() as connection:
-                    await write_batch(connection, day, self._calendar, self._max_open_bids, attempt)
+                    await write_batch(connection, day, self._calendar, self._max_open_bids, attempt, unsettled)
+            except HasLanded:
+                if unsettled is not None:
+                    _tell_all(told, unsettled)
+                return
             except DatabaseUnavailable:
-                if attempt.xid is not None and await self._has_committed(attempt.xid, members):
-                    break
+                # Once this attempt has something to write, it has seen that the one before it did not land.
+                if attempt.first_seq is not None:
+                    unsettled, told = attempt, waiting
                 await asyncio.sleep(_RETRY_PAUSE_S)
+            except KeyTaken:
+                # Tried again at once: now the key is found.
+                continue
             except Exception as fault:
-                if len(members) == 1 and not isinstance(fault, KeyTaken):
+                if len(waiting) == 1:
                     raise
-                if len(members) > 1:
-                    log.warning("a batch is tried again member by member", fault=repr(fault), members=len(members))
-                    for member in members:
-                        await self._write_alone(day, member)
-                    return
+                log.warning("a batch is tried again member by member", fault=repr(fault), members=len(waiting))
+                for member in waiting:
+                    await self._write_alone(day, member)
+                return
             else:
-                break
-        else:
-            return
-        for number, answer in attempt.answers.items():
-            _tell(members[number], answer)
+                _tell_all(waiting, attempt)
+                return
 
     async def _write_alone(self, day: date, member: _Member) -> None:
         try:
@@ -143,16 +148,10 @@ class BookWriter:
             log.error("a command failed", delivery_day=day.isoformat(), exc_info=fault)
             _tell(member, fault)
 
-    async def _has_committed(self, xid: str, members: list[_Member]) -> bool:
-        """Whether a transaction that was cut went through, asked until PostgreSQL says or nobody waits any more."""
-        while any(not member.answer.done() for member in members):
-            with contextlib.suppress(DatabaseUnavailable):
-                row = await self._database.fetchrow("book/transaction_status", xid)
-                status = row["status"] if row else None
-                if status != "in progress":
-                    return status == "committed"
-            await asyncio.sleep(_STATUS_PAUSE_S)
-        return False
+
+def _tell_all(members: list[_Member], attempt: Attempt) -> None:
+    for number, answer in attempt.answers.items():
+        _tell(members[number], answer)
 
 
 def _tell(member: _Member, answer: bytes | BaseException) -> None:

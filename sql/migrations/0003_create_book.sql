@@ -25,6 +25,8 @@ CREATE TABLE book_events (
     first_seq    bigint NOT NULL,
     last_seq     bigint NOT NULL,
     at           timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- Chosen at random by the writer of the transaction, to recognise it by when its commit went unanswered.
+    batch_id     bigint NOT NULL,
     account_id   bigint,
     bid_seq      bigint,
     kind         text NOT NULL CONSTRAINT book_events_kind_is_known

@@ -107,12 +107,12 @@ async def test_the_drill_forgives_a_placement_without_an_answer_that_stands_whol
         ("UPDATE book_events SET prices[1] = prices[1] + 1 WHERE first_seq = 1", "1 bids are not as they were"),
         (
             "INSERT INTO book_events SELECT delivery_day, last_seq + 1000, last_seq + 1000 + last_seq - first_seq, at, "
-            "account_id, bid_seq, kind, side, slots, prices, volumes FROM book_events WHERE first_seq = 1",
+            "batch_id, account_id, bid_seq, kind, side, slots, prices, volumes FROM book_events WHERE first_seq = 1",
             "bids stand that nobody placed whole",
         ),
         (
             # A withdrawal in the log that the bid itself knows nothing of.
-            "INSERT INTO book_events SELECT delivery_day, 100000, 100000, at, account_id, 1, 'withdraw', side, "
+            "INSERT INTO book_events SELECT delivery_day, 100000, 100000, at, 1, account_id, 1, 'withdraw', side, "
             "slots[1:1], prices[1:1], ARRAY[-volumes[1]] FROM book_events WHERE first_seq = 1",
             "the book is not the sum of its bids",
         ),

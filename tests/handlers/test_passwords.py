@@ -5,7 +5,8 @@ from typing import Any
 from tests.answers import Answer, assert_invalid, assert_refused, call
 from tests.clock import Clock
 from tests.conftest import Client, MakeClient
-from tests.factories import PASSWORD, Household, ask_otp, latest_otp, new_phone, sign_upfrom tests.handlers.test_tokens import until_refused
+from tests.factories import PASSWORD, Household, ask_otp, latest_otp, new_phone, sign_up
+from tests.handlers.test_tokens import until_refused
 
 NEW = "rain-and-sunshine"
 

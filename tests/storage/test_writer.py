@@ -14,6 +14,7 @@ from storage import book
 from storage.commands import Amend, Change, Command, IdempotencyKey, Place, Receipt, Withdraw
 from storage.database import Database
 from storage.errors import BidNotFound, BidNotOpen, DatabaseUnavailable, GateClosed, KeyReused
+from storage.sql import QUERIES
 from storage.writer import BookWriter
 
 CALENDAR = Calendar(timedelta(hours=24))
@@ -245,13 +246,14 @@ async def test_a_commit_whose_answer_was_lost_is_neither_repeated_nor_forgotten(
     assert await events(connection) == [("place", seq, seq) for seq in range(1, 5)]
 
 
+def _queries() -> dict[str, str]:
+    return QUERIES._texts
+
+
 async def test_without_the_look_up_a_lost_answer_places_twice(
     writer: BookWriter, connection: "asyncpg.Connection[asyncpg.Record]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def assume_aborted(*_: object) -> bool:
-        return False
-
-    monkeypatch.setattr(BookWriter, "_has_committed", assume_aborted)
+    monkeypatch.setitem(_queries(), "book/find_batch", "SELECT $1::date, $2::bigint, $3::bigint, false AS has_landed;")
     Cut(connection, monkeypatch, after_commit=True)
     await writer.submit(command(one()))
     assert len(await events(connection)) == 2

@@ -1,7 +1,7 @@
 -- Lock a delivery day and read what its next writer needs. The clock is read once the lock is held: a CTE that locks
 -- is run before what reads it.
 -- $1 delivery day date, $2 gate closure timestamptz.
--- Columns: state text, last_seq bigint, volume_bound numeric, is_before_gate boolean, xid text (this transaction's).
+-- Columns: state text, last_seq bigint, volume_bound numeric, is_before_gate boolean.
 WITH locked AS MATERIALIZED (
     SELECT state, last_seq, volume_bound
       FROM delivery_days
@@ -11,6 +11,5 @@ WITH locked AS MATERIALIZED (
 SELECT state,
        last_seq,
        volume_bound,
-       clock_timestamp() < $2 AS is_before_gate,
-       pg_current_xact_id()::text AS xid
+       clock_timestamp() < $2 AS is_before_gate
   FROM locked;
