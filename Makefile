@@ -13,7 +13,7 @@ run: $(VENV)/.run  ## set up and run the server; ARGS="--port 9000 --workers 2" 
 	$(BIN)/python run.py $(ARGS)
 
 test: $(VENV)/.test  ## set up and run the tests; ARGS="-k slots" are pytest's
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 check: $(VENV)/.test  ## format, lint and types, as CI asks for them
 	$(BIN)/ruff format --check .

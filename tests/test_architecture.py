@@ -23,7 +23,9 @@ FOREIGN = {
     "market": {"aiohttp", "asyncpg", "redis", "asyncio"},
     "auth": {"aiohttp", "asyncpg", "redis"},
 }
-SQL = re.compile(r"\s*(SELECT|INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|(CREATE|ALTER|DROP)\s+[A-Z]+|WITH\s+\w+\s+AS)\s")
+SQL = re.compile(
+    r"\s*(SELECT|INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|(CREATE|ALTER|DROP)\s+[A-Z]+|WITH\s+\w+\s+AS)\s"
+)
 
 
 def modules(room: str) -> Iterator[tuple[Path, ast.Module]]:

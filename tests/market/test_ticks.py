@@ -75,7 +75,7 @@ def test_ticks_of_any_decimal_size_work(size: str, value: str, ticks: int) -> No
     assert tick.parse(value + "000" if "." in value else value + ".000") == ticks
 
 
-NOT_A_NUMBER = [
+NOT_A_NUMBER: list[object] = [
     "", " ", "x", ".5", "5.", "4.", "+5", "--5", "-", "-.5", ".", "1.2.3", "1,5", "1_000", " 12 ", "12 ", "\t12", "5\n",
     "5\r\n", "1e5", "1E2", "0x10", "NaN", "nan", "Infinity", "-inf", "1e999", "sNaN", "\x00", "5\x00", "4.2\x005",
     "５", "４.２５", "٤.٢٥", "४", "²", "4.²", "4.٢", "1\u20034", "\u202e5", "\ud800", "5\ud800", "−5", "5 kWh", "1/2",
