@@ -107,7 +107,9 @@ async def _end(task: asyncio.Task[None]) -> None:
 
 def _say(text: str) -> None:
     # The development outbox speaks to a person at the console.
-    print(f"\n{text}\n", flush=True)  # noqa: T201
+    # Where nobody reads it, the outbox's page still shows the message.
+    with contextlib.suppress(OSError):
+        print(f"\n{text}\n", flush=True)  # noqa: T201
 
 
 def _twilio(sms: SmsSettings) -> TwilioSettings | None:
