@@ -31,7 +31,7 @@ from market.bid_ids import split_bid_id
 from market.slots import format_slot
 from storage import bids as stored_bids
 from storage.commands import Amend, Change, Command, IdempotencyKey, Place, Receipt, Withdraw
-from storage.errors import BidNotFound, GateClosed, LevelFull
+from storage.errors import BidNotFound, GateClosed, LevelFull, TooManyOpenBids
 
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _DIGITS = re.compile(r"[0-9]{1,16}")
@@ -75,7 +75,7 @@ _KEY_REUSED = Answer(
                 {"message": "Validation failed", "errors": ["arr[0].price must be a multiple of 0.01"]},
             ),
             401: _NO_TOKEN,
-            409: Answer("The gate of that day is closed, or too many bids are open", _GATE_CLOSED.example),
+            409: _GATE_CLOSED,
             422: _KEY_REUSED,
         },
     )
@@ -212,6 +212,8 @@ async def _submit(request: web.Request, day: date, change: Change, key: Idempote
         price = view.price_tick.format(fault.price_ticks)
         text = f"The total volume at {price} in {format_slot(fault.slot)} would be too large; use another price"
         raise InvalidRequest([text]) from None
+    except TooManyOpenBids as fault:
+        raise InvalidRequest([str(fault)]) from None
     return web.Response(body=body, content_type="application/json", charset="utf-8")
 
 

@@ -120,5 +120,6 @@ async def _set_password(
     except AccountGone:
         # Another change came first, or the account went: either way what was proved is not true any more.
         raise InvalidCredentials from None
+    app[SESSIONS].forget(Purpose.ACCOUNT, found.account_id)
     token = issue_token(app, Purpose.ACCOUNT, found.account_id, generation)
     return json_response({"message": message, "token": token, "accountType": account_type})

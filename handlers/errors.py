@@ -135,7 +135,6 @@ _CONFLICTS: dict[type[Exception], int] = {
     storage_errors.GateClosed: 409,
     storage_errors.BidNotFound: 404,
     storage_errors.BidNotOpen: 409,
-    storage_errors.TooManyOpenBids: 409,
     storage_errors.KeyReused: 422,
 }
 _TEXTS: dict[type[Exception], str] = {

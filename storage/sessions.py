@@ -88,6 +88,10 @@ class Sessions:
             await connection.execute(QUERIES["sessions/revoke"], session.claims.jti, session.claims.expires_at)
         self._evict(f"jti:{session.claims.jti}")
 
+    def forget(self, purpose: Purpose, subject: int) -> None:
+        """All tokens of a subject were revoked here; other processes hear of it from PostgreSQL."""
+        self._evict(f"{_SUBJECT_WORDS[purpose]}:{subject}")
+
     def _remember(self, digest: bytes, session: Session) -> None:
         self._cache[digest] = session
         for name in _names(session):

@@ -124,11 +124,11 @@ async def test_an_account_has_a_bounded_number_of_open_bids_a_day(make_client: M
     client = await make_client(market={"max_open_bids": 3})
     one, other = await sign_up(client), await sign_up(client)
     placed = await place(client, one, bid(), bid())
-    assert (await offer(client, one, {"arr": [bid(), bid()]})).status == 409
+    assert (await offer(client, one, {"arr": [bid(), bid()]})).status == 400
     assert len(await own(client, one)) == 2, "all or nothing"
     await place(client, one, bid())
     too_many = await offer(client, one, {"arr": [bid()]})
-    assert_refused(too_many, 409)
+    assert_invalid(too_many, "open bids")
     await place(client, other, bid())
     await place(client, one, bid(), deliveryDate=india_day(2))
     withdrawn = await call(client, "DELETE", f"/bids/dayahead/{placed['bids'][0]['id']}", by=one)
