@@ -327,7 +327,7 @@ async def test_a_given_up_sms_is_not_posted_later() -> None:
 
 async def test_nothing_of_an_sms_reaches_a_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    logging.getLogger("twilio.async_http_client").setLevel(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="twilio.async_http_client")
     async with (
         TwilioStandIn(SID, TOKEN, "ok", "server_error") as twilio,
         opened(TwilioSms(settings(twilio.base_url))) as sms,
