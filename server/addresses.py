@@ -7,7 +7,7 @@ from ipaddress import ip_address
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a server bound to this host is reached from this machine alone."""
+    """Whether this host is this machine itself: a server bound to it is reached from nowhere else."""
     if host == "localhost":
         return True
     try:

@@ -11,7 +11,6 @@ import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,6 +32,7 @@ from twilio.rest import Client  # type: ignore[import-untyped]  # twilio ships n
 from twilio.rest.api import Api  # type: ignore[import-untyped]  # twilio ships no py.typed
 
 from handlers.messaging import GatewayError
+from server.addresses import is_loopback
 from server.gateways import TwilioSettings
 
 # Pauses before the second and the third try, where it is certain that nothing was sent.
@@ -212,18 +212,9 @@ def _confidential(base_url: str) -> str:
     parts = urlsplit(base_url)
     if parts.scheme == "https" and parts.hostname:
         return base_url
-    if parts.scheme == "http" and parts.hostname and _is_this_machine(parts.hostname):
+    if parts.scheme == "http" and parts.hostname and is_loopback(parts.hostname):
         return base_url
     raise ValueError(
         "The base URL of the SMS service must begin with https:// (or http:// to this machine itself): "
         "the account's token travels with every SMS"
     )
-
-
-def _is_this_machine(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
