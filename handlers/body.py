@@ -70,7 +70,7 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         if not is_exact or (b"-0" in raw and _NEGATIVE_ZERO.search(raw)):
             document = json.loads(raw, parse_float=_exact, parse_int=_whole, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        raise InvalidRequest([_OBJECT_NEEDED + " in UTF-8"]) from None
+        raise InvalidRequest([_unreadable(raw)]) from None
     if not isinstance(document, dict):
         raise InvalidRequest([_OBJECT_NEEDED])
     # As many keys as quotes with a colon prove that no key was lost to a later twin. Where texts hold some too, or
@@ -81,6 +81,13 @@ def parse_object(raw: bytes) -> dict[str, Any]:
         except RecursionError:
             raise InvalidRequest([_OBJECT_NEEDED + " that is not nested so deeply"]) from None
     return document
+
+
+def _unreadable(raw: bytes) -> str:
+    """What a person can do about a body that is no JSON."""
+    if not raw.strip():
+        return "The body is empty; send a JSON object"
+    return "The body must be a JSON object in UTF-8, and numbers in it finite and of a usual size: it cannot be read"
 
 
 def _exact(text: str) -> Decimal:

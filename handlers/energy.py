@@ -19,7 +19,7 @@ from storage import accounts
 from storage.accounts import NewAccount
 from storage.errors import AccountGone, AlreadyRegistered
 
-_TAKEN = {"phone": "This phone number", "connection": "This connectionId"}
+_TAKEN = {"phone": "this phone number", "connection": "this connectionId"}
 
 
 @endpoint(
@@ -83,7 +83,7 @@ async def sign_up(request: web.Request) -> web.Response:
         await app[CODES].put_back_otp(otp)
         taken = " and ".join(_TAKEN[what] for what in fault.what)
         have = "already have" if len(fault.what) > 1 else "already has"
-        raise Conflict(f"{taken} {have} a {asked.account_type} account") from None
+        raise Conflict(f"{taken[0].upper()}{taken[1:]} {have} a {asked.account_type} account") from None
     except BaseException:
         await app[CODES].put_back_otp(otp)
         raise

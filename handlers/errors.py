@@ -171,7 +171,7 @@ def _of_aiohttp(fault: web.HTTPException, family: Family) -> ErrorAnswer:
     kept = {name: fault.headers[name] for name in ("Allow", "Location", "Retry-After") if name in fault.headers}
     text = texts.get(fault.status, fault.reason)
     if fault.status == 405:
-        text += f"; use {kept['Allow']}"
+        text += f"; use {' or '.join(kept['Allow'].split(','))}"
     return ErrorAnswer(fault.status, _body(family, text), kept)
 
 

@@ -4,7 +4,7 @@ What lives here: its endpoints. What must not: anything that tells who bid.
 """
 
 import hashlib
-from datetime import date
+from datetime import date, timedelta
 
 from aiohttp import web
 
@@ -13,6 +13,7 @@ from handlers.context import CLOCK, DATABASE, EPOCH_BASE, MARKET
 from handlers.endpoint import Answer, Endpoint, endpoint
 from handlers.requests import json_response, read_query
 from handlers.schemas.answers import BookSnapshotSchema
+from handlers.schemas.base import InvalidRequest
 from handlers.schemas.bids import DayQuerySchema
 from market.book import indicative, snapshot
 from storage import book
@@ -58,6 +59,9 @@ async def get_book(request: web.Request) -> web.Response:
     """The book of the day named, or of the one that is open."""
     asked = read_query(request, DayQuerySchema)
     rules, now = request.app[MARKET], request.app[CLOCK]()
+    last_day = rules.calendar.today(now) + timedelta(days=rules.days_ahead)
+    if asked.day is not None and asked.day > last_day:
+        raise InvalidRequest([f"deliveryDate must not be after {last_day.isoformat()}"])
     day = asked.day or rules.calendar.open_day(now)
     gate_at = rules.calendar.gate_at(day)
     found = await book.read(request.app[DATABASE], day) or AggregatedBook("open", 0, [])

@@ -36,7 +36,7 @@ _PAGES = {
         400,
         "bad",
         "Invalid or expired token",
-        "This link does not work, or no longer. If a newer mail came, use the link in that one; otherwise ask for a "
+        "This link does not work, or not any more. If a newer mail came, use the link in that one; otherwise ask for a "
         "new link where you registered.",
     ),
     Verification.UNKNOWN: _Page(
@@ -61,3 +61,9 @@ async def verify_email(request: web.Request) -> web.Response:
     if page is _UNAVAILABLE:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     return response
+
+
+@endpoint(Endpoint(summary="Where a person begins", tag="Pages", is_page=True))
+async def home(request: web.Request) -> web.Response:
+    """Leads to the API's page."""
+    raise web.HTTPFound(request.app.router["docs"].url_for())

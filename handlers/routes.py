@@ -65,6 +65,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/api/email/check-email-status", email.check_status, "check_email_status"),
     Route("POST", "/api/email/send-email-link", email.send_link, "send_email_link"),
     Route("GET", "/api/email/verify-email-link", email.verify_link, "verify_email_link"),
+    Route("GET", "/", pages.home, "home"),
     Route("GET", "/verify-email", pages.verify_email, "verify_email_page"),
     Route("GET", "/dev/outbox", outbox.list_messages, "list_outbox"),
     Route("POST", "/operator/signin", operators.sign_in, "operator_sign_in"),

@@ -99,6 +99,13 @@ class BidsQuerySchema(RequestSchema[BidsQuery]):
         metadata={"description": "Bids a page; 500 when left out", "example": 500},
     )
 
+    def prepare(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
+        """As the fields expect it; `next`, as the answer calls it, stands for `after`."""
+        given = dict(super().prepare(document))
+        if "next" in given:
+            given.setdefault("after", given["next"])
+        return given
+
 
 def _value(kind: str, description: str, **more: Any) -> fields.Raw:
     """A value that bid_array.py reads, for the documentation: a text or a JSON number."""

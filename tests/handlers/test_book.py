@@ -148,3 +148,11 @@ async def test_the_book_needs_a_token_unless_it_is_public(make_client: MakeClien
     assert_refused(await call(public, "GET", "/bids/dayahead"), 401, "Invalid token")
     assert_refused(await call(public, "GET", "/me"), 401, "Invalid token")
     assert_refused(await call(public, "POST", "/placebid/dayahead", {"arr": [bid()]}), 401, "Invalid token")
+
+
+async def test_a_day_that_cannot_be_bid_for_yet_has_no_book(client: Client) -> None:
+    household = await sign_up(client)
+    assert (await call(client, "GET", f"/book/dayahead?deliveryDate={india_day(7)}", by=household)).status == 200
+    assert_invalid(
+        await call(client, "GET", f"/book/dayahead?deliveryDate={india_day(8)}", by=household), "deliveryDate"
+    )

@@ -125,3 +125,8 @@ async def _browse(url: str, profile: Path) -> tuple[str, list[str]]:
             browser.kill()
             await browser.wait()
     return html.decode(), [line for line in log.decode().splitlines() if "CONSOLE" in line]
+
+
+async def test_a_person_who_opens_the_server_is_led_to_the_api(client: Client) -> None:
+    answer = await client.get("/", allow_redirects=False)
+    assert (answer.status, answer.headers["Location"]) == (302, "/docs")

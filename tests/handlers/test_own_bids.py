@@ -226,3 +226,12 @@ async def test_a_change_back_is_an_event_too(make_client: MakeClient) -> None:
     assert (await amend(client, household, one, price="5")).body["seq"] == 2
     assert (await amend(client, household, one, price="4")).body["seq"] == 3
     assert (await book(client, household))["lv"] == [[41, "S", 400, 1000, 1]]
+
+
+async def test_the_next_page_is_asked_for_by_either_name(client: Client) -> None:
+    household = await sign_up(client)
+    await place(client, household, *(bid(str(slot)) for slot in range(1, 6)))
+    first = (await call(client, "GET", "/bids/dayahead?limit=2", by=household)).body
+    for name in ("after", "next"):
+        second = (await call(client, "GET", f"/bids/dayahead?limit=2&{name}={first['next']}", by=household)).body
+        assert [item["timeslot"] for item in second["bids"]] == ["00:30-00:45", "00:45-01:00"]

@@ -18,6 +18,7 @@ from tests.conftest import SECRET, Client, MakeClient
 from tests.factories import PASSWORD, Household, sign_up
 
 PUBLIC = (
+    "/",
     "/sendotp",
     "/signup",
     "/signin",

