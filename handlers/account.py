@@ -19,7 +19,7 @@ from storage import accounts
 from storage.accounts import Account
 from storage.errors import AccountGone
 
-_ACCOUNT = {
+ACCOUNT: dict[str, Any] = {
     "id": 1,
     "accountType": "prosumer",
     "connectionId": "BLR-0042",
@@ -48,7 +48,7 @@ _ACCOUNT = {
         tag="Energy accounts",
         purposes=(Purpose.ACCOUNT,),
         answers={
-            200: Answer("The account; `setup` is null before it was made", _ACCOUNT, AccountSchema),
+            200: Answer("The account; `setup` is null before it was made", ACCOUNT, AccountSchema),
             401: NO_TOKEN,
         },
     )

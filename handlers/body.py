@@ -14,7 +14,8 @@ import orjson
 from aiohttp import web
 
 from handlers.context import HTTP
-from handlers.errors import BodyTooLarge, BodyTooSlow, InvalidRequest, UnsupportedBody
+from handlers.errors import BodyTooLarge, BodyTooSlow, UnsupportedBody
+from handlers.schemas.base import InvalidRequest
 
 # A key with white space before its colon; all others are followed by quote and colon.
 _SPACED_KEY = re.compile(rb'"[ \t\r\n]+:')

@@ -8,29 +8,18 @@ from typing import Any
 from aiohttp import web
 
 from auth.tokens import Purpose
-from handlers.account import own_account, show_account
+from handlers.account import ACCOUNT, own_account, show_account
 from handlers.endpoint import Answer, Endpoint, endpoint
 from handlers.requests import json_response
 from handlers.schemas.answers import TransactionsSchema, UserDataSchema
 
 _NO_TOKEN = Answer("No valid token", {"message": "Invalid token"})
-_COLUMNS = {
-    "username": "Asha",
-    "PhoneNo": "1234567890",
-    "connectionId": "BLR-0042",
-    "accountType": "prosumer",
-    "solarCapacity": "5",
-    "solarBrand": "Tata Power Solar",
-    "load": "3.5",
-    "demand": None,
-    "city": "Bengaluru",
-    "state": "Karnataka",
-    "pincode": "560001",
-    "gps": "12.9716,77.5946",
-    "year": 2022,
-    "tilt": None,
-    "azimuth": None,
-}
+
+
+def _flat(shown: dict[str, Any]) -> dict[str, Any]:
+    """An account as the first client knows it: its own columns and those of its set-up, if it has one, side by side."""
+    columns = {name: shown[name] for name in ("username", "PhoneNo", "connectionId", "accountType")}
+    return {**columns, **(shown["setup"] or {})}
 
 
 @endpoint(
@@ -53,16 +42,16 @@ async def setup_status(request: web.Request) -> web.Response:
         tag="First web client",
         purposes=(Purpose.ACCOUNT,),
         answers={
-            200: Answer("Columns of the set-up are missing before it was made", {"message": _COLUMNS}, UserDataSchema),
+            200: Answer(
+                "Columns of the set-up are missing before it was made", {"message": _flat(ACCOUNT)}, UserDataSchema
+            ),
             401: _NO_TOKEN,
         },
     )
 )
 async def user_data(request: web.Request) -> web.Response:
     """The account's columns and those of its set-up; never the password's hash."""
-    shown: dict[str, Any] = show_account(await own_account(request))
-    columns = {name: shown[name] for name in ("username", "PhoneNo", "connectionId", "accountType")}
-    return json_response({"message": {**columns, **(shown["setup"] or {})}})
+    return json_response({"message": _flat(show_account(await own_account(request)))})
 
 
 @endpoint(

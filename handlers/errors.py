@@ -17,8 +17,6 @@ from handlers.schemas.base import InvalidRequest
 from handlers.schemas.bid_array import BidFaults
 from storage import errors as storage_errors
 
-__all__ = ["InvalidRequest"]
-
 
 class Refusal(Exception):
     """A request that is refused with a status and a sentence of its own. `headers` go with the answer."""
@@ -144,6 +142,11 @@ _TEXTS: dict[type[Exception], str] = {
 }
 
 
+def is_outage(fault: Exception) -> bool:
+    """Whether a service of others did not answer, or not in time: the same request may succeed later."""
+    return isinstance(fault, storage_errors.Unavailable | TimeoutError | GatewayError)
+
+
 def answer_to(fault: Exception, record: Endpoint | None) -> ErrorAnswer:
     """The answer to an exception raised by the endpoint that `record` describes (None: no endpoint of ours)."""
     family = record.family if record else Family.ENERGY
@@ -168,7 +171,7 @@ def _of_aiohttp(fault: web.HTTPException, family: Family) -> ErrorAnswer:
         413: "The body is too large",
         415: "Unsupported media type",
     }
-    kept = {name: fault.headers[name] for name in ("Allow", "Location", "Retry-After") if name in fault.headers}
+    kept = {name: fault.headers[name] for name in ("Allow", "Retry-After") if name in fault.headers}
     text = texts.get(fault.status, fault.reason)
     if fault.status == 405:
         text += f"; use {' or '.join(kept['Allow'].split(','))}"
@@ -177,7 +180,7 @@ def _of_aiohttp(fault: web.HTTPException, family: Family) -> ErrorAnswer:
 
 def _of_fault(fault: Exception, record: Endpoint | None, family: Family) -> ErrorAnswer:
     """What is not the client's doing: a service that does not answer, or a fault of ours."""
-    is_temporary = isinstance(fault, storage_errors.Unavailable | TimeoutError | GatewayError)
+    is_temporary = is_outage(fault)
     headers = {}
     if is_temporary:
         wait_s = fault.retry_after_s if isinstance(fault, GatewayError) and fault.retry_after_s else RETRY_AFTER_S

@@ -14,12 +14,12 @@ from handlers.endpoint import Endpoint
 from handlers.errors import (
     BodyTooLarge,
     BodyTooSlow,
-    InvalidRequest,
     InvalidToken,
     UnsupportedBody,
     WrongKind,
     answer_to,
 )
+from handlers.schemas.base import InvalidRequest
 from storage.errors import DatabaseUnavailable
 
 HEADERS: Mapping[str, Mapping[str, Any]] = {

@@ -14,7 +14,7 @@ from auth.emails import email_key
 from auth.phones import PhoneError, parse_phone
 from handlers.context import CLIENT_ADDRESS, DATABASE, IDENTITY, PASSWORDS, SESSION
 from handlers.endpoint import Answer, Endpoint, Family, Handler, endpoint
-from handlers.errors import InvalidCredentials, InvalidRequest, InvalidToken
+from handlers.errors import InvalidCredentials, InvalidToken
 from handlers.partner_answers import (
     EXAMPLES,
     FAILED,
@@ -30,6 +30,7 @@ from handlers.partner_answers import (
     me_example,
 )
 from handlers.requests import QUARTER_OF_AN_HOUR_S, issue_token, json_response, read_json, take
+from handlers.schemas.base import InvalidRequest
 from handlers.schemas.partners import (
     PURPOSES,
     Login,

@@ -17,10 +17,8 @@ from aiohttp.typedefs import Handler
 from auth.tokens import TokenError
 from handlers.context import CLIENT_ADDRESS, HTTP, LEAVING, MARKET, REQUEST_ID, SESSION, SESSIONS, HttpRules
 from handlers.endpoint import Endpoint, Family, endpoint_of
-from handlers.errors import InvalidToken, WrongKind, answer_to
-from handlers.messaging import GatewayError
+from handlers.errors import InvalidToken, WrongKind, answer_to, is_outage
 from handlers.requests import json_response
-from storage.errors import Unavailable
 
 log = structlog.get_logger("shakti.http")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
@@ -192,9 +190,5 @@ def _log_fault(request: web.Request, fault: Exception, status: int) -> None:
         fault=type(fault).__name__,
         cause=type(fault.__cause__).__name__ if fault.__cause__ else None,
         # A fault of ours needs its trace; a service that is down needs a line.
-        exc_info=fault if status == 500 and not _is_outage(fault) else None,
+        exc_info=fault if status == 500 and not is_outage(fault) else None,
     )
-
-
-def _is_outage(fault: Exception) -> bool:
-    return isinstance(fault, Unavailable | GatewayError | TimeoutError)

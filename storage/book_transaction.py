@@ -37,6 +37,8 @@ class Attempt:
     answers: dict[int, bytes | BookError] = field(default_factory=dict)
     batch_id: int = field(default_factory=lambda: secrets.randbits(63))
     first_seq: int | None = None
+    # Set once the day's lock is held and no earlier attempt has landed: from here on this attempt is the only one.
+    is_only_one: bool = False
 
 
 async def write_batch(
@@ -57,6 +59,7 @@ async def write_batch(
         row = await connection.fetchrow(QUERIES["book/find_batch"], day, unsettled.first_seq, unsettled.batch_id)
         if row is not None and row["has_landed"]:
             raise HasLanded
+    attempt.is_only_one = True
     fresh = await _replay(connection, attempt)
     if fresh:
         await _load(connection, batch, [attempt.commands[number] for number in fresh])

@@ -131,6 +131,11 @@ class BookWriter:
                 # Tried again at once: now the key is found.
                 continue
             except Exception as fault:
+                if unsettled is not None and not attempt.is_only_one:
+                    # While an earlier attempt may still turn out to have landed, nothing is tried apart from it.
+                    log.error("a batch could not be looked for", delivery_day=day.isoformat(), exc_info=fault)
+                    await asyncio.sleep(_RETRY_PAUSE_S)
+                    continue
                 if len(waiting) == 1:
                     raise
                 log.warning("a batch is tried again member by member", fault=repr(fault), members=len(waiting))

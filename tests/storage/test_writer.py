@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from market.calendar import Calendar
-from storage import book
+from storage import book, book_transaction
 from storage.commands import Amend, Change, Command, IdempotencyKey, Place, Receipt, Withdraw
 from storage.database import Database
 from storage.errors import BidNotFound, BidNotOpen, DatabaseUnavailable, GateClosed, KeyReused
@@ -242,6 +242,24 @@ async def test_a_commit_whose_answer_was_lost_is_neither_repeated_nor_forgotten(
     cut = Cut(connection, monkeypatch, after_commit=after_commit)
     answers = await asyncio.gather(*(writer.submit(command(one(), account=n)) for n in range(1, 4)))
     assert cut.cuts == 1
+    assert [orjson.loads(answer)["seq"] for answer in answers] == [2, 3, 4]
+    assert await events(connection) == [("place", seq, seq) for seq in range(1, 5)]
+
+
+async def test_nothing_is_tried_apart_while_an_earlier_attempt_may_have_landed(
+    writer: BookWriter, connection: "asyncpg.Connection[asyncpg.Record]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await writer.submit(command(one()))
+    Cut(connection, monkeypatch, after_commit=True)
+    real, calls = book_transaction._lock, iter(range(100))
+
+    async def fail_the_second_time(*args: Any) -> Any:
+        if next(calls) == 1:
+            raise RuntimeError("something unheard of, before anybody could look into the log")
+        return await real(*args)
+
+    monkeypatch.setattr(book_transaction, "_lock", fail_the_second_time)
+    answers = await asyncio.gather(*(writer.submit(command(one(), account=n)) for n in range(1, 4)))
     assert [orjson.loads(answer)["seq"] for answer in answers] == [2, 3, 4]
     assert await events(connection) == [("place", seq, seq) for seq in range(1, 5)]
 
