@@ -16,6 +16,7 @@ from auth.tokens import Purpose
 from handlers.body import check_type, parse_object, read_body
 from handlers.context import CLOCK, DATABASE, MARKET, SESSION, WRITER
 from handlers.endpoint import Answer, Endpoint, endpoint
+from handlers.errors import InvalidToken
 from handlers.requests import json_response, read_query, reading_of
 from handlers.schemas.answers import ChangedBidSchema, PageOfBidsSchema, PlacedBidsSchema
 from handlers.schemas.base import InvalidRequest
@@ -31,7 +32,7 @@ from market.bid_ids import split_bid_id
 from market.slots import format_slot
 from storage import bids as stored_bids
 from storage.commands import Amend, Change, Command, IdempotencyKey, Place, Receipt, Withdraw
-from storage.errors import BidNotFound, GateClosed, LevelFull, TooManyOpenBids
+from storage.errors import AccountGone, BidNotFound, GateClosed, LevelFull, TooManyOpenBids
 
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _DIGITS = re.compile(r"[0-9]{1,16}")
@@ -214,6 +215,8 @@ async def _submit(request: web.Request, day: date, change: Change, key: Idempote
         raise InvalidRequest([text]) from None
     except TooManyOpenBids as fault:
         raise InvalidRequest([str(fault)]) from None
+    except AccountGone:
+        raise InvalidToken from None
     return web.Response(body=body, content_type="application/json", charset="utf-8")
 
 

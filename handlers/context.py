@@ -14,6 +14,7 @@ from aiohttp import web
 from auth.otp import OtpDigests
 from auth.passwords import Passwords
 from auth.tokens import Tokens
+from feed.service import Feed
 from handlers.messaging import MailGateway, SmsGateway
 from handlers.schemas.bid_array import BidLimits
 from market.calendar import Calendar
@@ -86,8 +87,7 @@ SMS = web.AppKey("sms", SmsGateway)
 MAIL = web.AppKey("mail", MailGateway)
 # Whether messages go to the development outbox and it may be listed.
 HAS_OUTBOX = web.AppKey("has_outbox", bool)
-# What tells this database's history from another's, see market/book.py's epoch.
-EPOCH_BASE = web.AppKey("epoch_base", str)
+FEED = web.AppKey("feed", Feed)
 
 REQUEST_ID = web.RequestKey("request_id", str)
 CLIENT_ADDRESS = web.RequestKey("client_address", str)

@@ -75,6 +75,23 @@ class WrongKind(Refusal):
     message = "This token belongs to another kind of account"
 
 
+class BadHandshake(Refusal):
+    message = "This is a websocket: connect with ws:// or wss:// and the protocol bidbook.v1"
+
+
+class ForeignOrigin(Refusal):
+    status = 403
+    message = "Pages of this origin may not connect; it can be allowed in server.cors_origins"
+
+
+class Leaving(Refusal):
+    status = 503
+    message = "This process is about to leave; connect again"
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": "1"})
+
+
 class InvalidCredentials(Refusal):
     status = 401
     message = "Invalid credentials"

@@ -3,21 +3,17 @@
 What lives here: its endpoints. What must not: anything that tells who bid.
 """
 
-import hashlib
-from datetime import date, timedelta
+from datetime import timedelta
 
 from aiohttp import web
 
 from auth.tokens import Purpose
-from handlers.context import CLOCK, DATABASE, EPOCH_BASE, MARKET
+from handlers.context import CLOCK, FEED, MARKET
 from handlers.endpoint import Answer, Endpoint, endpoint
-from handlers.requests import json_response, read_query
+from handlers.requests import read_query
 from handlers.schemas.answers import BookSnapshotSchema
 from handlers.schemas.base import InvalidRequest
 from handlers.schemas.bids import DayQuerySchema
-from market.book import indicative, snapshot
-from storage import book
-from storage.book import AggregatedBook
 
 _SNAPSHOT = {
     "t": "snap",
@@ -63,25 +59,6 @@ async def get_book(request: web.Request) -> web.Response:
     if asked.day is not None and asked.day > last_day:
         raise InvalidRequest([f"deliveryDate must not be after {last_day.isoformat()}"])
     day = asked.day or rules.calendar.open_day(now)
-    gate_at = rules.calendar.gate_at(day)
-    found = await book.read(request.app[DATABASE], day) or AggregatedBook("open", 0, [])
-    is_over = found.state == "open" and now >= gate_at
-    return json_response(
-        snapshot(
-            channel=f"book:{day.isoformat()}",
-            epoch=epoch(request.app[EPOCH_BASE], day),
-            seq=found.seq,
-            gate=gate_at,
-            state="closed" if is_over else found.state,
-            price_tick=rules.bids.price_tick,
-            volume_tick=rules.bids.volume_tick,
-            levels=found.levels,
-            indicatives=indicative(found.levels, rules.price_rule),
-            slots=None if asked.slot is None else [asked.slot],
-        )
-    )
-
-
-def epoch(base: str, day: date) -> str:
-    """What names one history of one day's book: short, and another one after a restore that lost events."""
-    return hashlib.sha256(f"{base}/{day.isoformat()}".encode()).hexdigest()[:8]
+    found = await request.app[FEED].current_book(day)
+    shown = found.snapshot(now, None if asked.slot is None else [asked.slot])
+    return web.Response(body=shown, content_type="application/json", charset="utf-8")

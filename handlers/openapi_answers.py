@@ -113,6 +113,9 @@ def _shared_faults(record: Endpoint) -> Iterator[tuple[str, Exception]]:
 
 def _response(record: Endpoint, status: int, cases: Sequence[Case]) -> dict[str, Any]:
     headers = {"X-Request-ID": "X-Request-ID"}
+    if status < 200:
+        # What follows is another protocol.
+        return {"description": cases[0].description, "headers": headers}
     if status in (429, 503) or (status == 500 and record.failure is not None):
         headers["Retry-After"] = "Retry-After"
     shapes: list[Any] = []

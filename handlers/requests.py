@@ -4,6 +4,7 @@ What lives here: reading a request by its schema, answering in JSON, counting ag
 one endpoint.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from aiohttp import web
 from auth.tokens import Purpose
 from handlers.body import read_object
 from handlers.context import CLOCK, CODES, IDENTITY, MARKET, TOKENS
-from handlers.errors import TooManyRequests
+from handlers.errors import InvalidToken, TooManyRequests
 from handlers.schemas.base import Reading, RequestSchema
 from market.calendar import Calendar
 from storage.codes import Limit
@@ -21,6 +22,7 @@ from storage.codes import Limit
 T = TypeVar("T")
 QUARTER_OF_AN_HOUR_S = 900
 DAY_S = 86_400
+_BEARER = re.compile(r"(?:[Bb][Ee][Aa][Rr][Ee][Rr] +)?([^ ]+)")
 
 
 def reading_of(app: web.Application) -> Reading:
@@ -42,6 +44,15 @@ def read_query(request: web.Request, schema: type[RequestSchema[T]]) -> T:
 def json_response(body: Any, status: int = 200) -> web.Response:
     """A JSON answer. Decimals must have been made texts before."""
     return web.Response(body=orjson.dumps(body), status=status, content_type="application/json", charset="utf-8")
+
+
+def read_token(request: web.Request) -> str:
+    """The bearer token, or the bare token that the first web client sends. Raises InvalidToken."""
+    given = request.headers.getall("Authorization", [])
+    match = _BEARER.fullmatch(given[0].strip()) if len(given) == 1 else None
+    if match is None:
+        raise InvalidToken
+    return match[1]
 
 
 async def take(request: web.Request, limits: Sequence[Limit]) -> None:

@@ -16,12 +16,14 @@ from handlers import (
     email,
     energy,
     health,
+    live,
     market,
     operators,
     otp,
     outbox,
     pages,
     partners,
+    readings,
 )
 from handlers.endpoint import Handler
 
@@ -51,6 +53,9 @@ ROUTES: tuple[Route, ...] = (
     Route("PATCH", "/bids/dayahead/{id}", bids.amend, "amend_bid"),
     Route("DELETE", "/bids/dayahead/{id}", bids.withdraw, "withdraw_bid"),
     Route("GET", "/book/dayahead", market.get_book, "get_book"),
+    Route("POST", "/readings", readings.record, "record_readings"),
+    Route("GET", "/readings", readings.list_own, "list_readings"),
+    Route("GET", "/ws", live.connect, "live"),
     Route("GET", "/setupstatus", compatibility.setup_status, "setup_status"),
     Route("GET", "/userData", compatibility.user_data, "user_data"),
     Route("GET", "/getTransactions", compatibility.transactions, "get_transactions"),
@@ -72,7 +77,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/healthz", health.healthz, "healthz"),
     Route("GET", "/readyz", health.readyz, "readyz"),
     Route("GET", "/openapi.json", documentation.get_document, "openapi"),
+    Route("GET", "/asyncapi.json", documentation.get_feed_document, "asyncapi"),
     Route("GET", "/docs", documentation.show_page, "docs"),
+    Route("GET", "/docs/feed.md", documentation.show_feed_guide, "feed_guide"),
 )
 
 

@@ -1,135 +1,221 @@
-"""The public book of one delivery day: anonymous levels, their checksums, and the snapshot that carries them.
+"""One delivery day's public book in memory: kept up by the rows of the event log, asked by the feed.
 
-Feed protocol rules 1, 4 and 5 and the `snap` message. Prices and volumes are whole ticks. Accounts, single
-bids, sockets and JSON text do not belong here.
+What lives here: what each row does to the levels, and the questions. What must not: reading the log, sockets, JSON,
+accounts and single bids.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime
-from itertools import groupby
 from operator import attrgetter
-from struct import pack
-from typing import Literal, NamedTuple, TypedDict
-from zlib import crc32
 
-from market.clearing import PriceRule, clear_levels
+from market.clearing import PriceRule
+from market.depth import Depth, Tally
+from market.level import BookState, Indicative, Level, Side, covered_slots, words_crc
 from market.slots import SLOTS
-from market.ticks import Tick
+from market.trail import Trail
 
-Side = Literal["B", "S"]
-BookState = Literal["open", "closed", "cleared"]
+__all__ = ["Book", "BookState", "BrokenLog", "Indicative", "Level", "LogGap"]
 
 
-class Level(NamedTuple):
-    """All bids of one slot (1..96), side and limit price: their total volume and how many they are.
+class LogGap(Exception):
+    """A row that does not follow on the book's last event. The book is as it was."""
 
-    Sorts as the feed orders levels: by slot, buys before sells, prices numerically. Volume 0 is a tombstone:
-    a level that was there once and counts as absent.
+    def __init__(self, seq: int, first_seq: int) -> None:
+        super().__init__(f"the book stands at event {seq}, and the row begins with event {first_seq}")
+
+
+class BrokenLog(Exception):
+    """A log that no bids can have written. The book that met it is of no further use."""
+
+
+class Book:
+    """The levels of one delivery day at event `seq`, every level with the event of its last change.
+
+    `closed_seq` is the event of the gate, None before it. Levels that are gone stay as tombstones. Checksums, texts and
+    prices are computed when asked for, and then only of what changed. Not safe for use by several threads.
     """
 
-    slot: int
-    side: Side
-    price_ticks: int
-    volume_ticks: int
-    bids: int
+    def __init__(self, rule: PriceRule) -> None:
+        self.seq = 0
+        self.state: BookState = "open"
+        self.closed_seq: int | None = None
+        self._rule = rule
+        slots = range(1, SLOTS + 1)
+        self._depths = {slot: Depth(slot) for slot in slots}
+        # By side, slot and price; tombstones too.
+        self._tallies: dict[Side, dict[int, dict[int, Tally]]] = {
+            "B": {slot: {} for slot in slots},
+            "S": {slot: {} for slot in slots},
+        }
+        self._trail = Trail()
+        # Slots changed since anything was last computed.
+        self._touched: set[int] = set()
+
+    @classmethod
+    def restore(
+        cls,
+        rule: PriceRule,
+        *,
+        seq: int,
+        state: BookState,
+        closed_seq: int | None,
+        levels: Iterable[tuple[Level, int]],
+    ) -> "Book":
+        """The book that lived through all events up to `seq`, from its levels (tombstones too, in any order), each
+        with the event of its last change. Raises BrokenLog."""
+        book = cls(rule)
+        book.seq, book.state, book.closed_seq = seq, state, closed_seq
+        tallies = []
+        for level, changed_seq in levels:
+            tally = book._open(level.slot, level.side, level.price_ticks)
+            tally.volume, tally.bids, tally.seq = level.volume_ticks, level.bids, changed_seq
+            _check(tally)
+            if tally.bids:
+                book._depths[tally.slot].insert(tally)
+            tallies.append(tally)
+        book._trail.refill(sorted(tallies, key=attrgetter("seq")))
+        return book
+
+    def apply(
+        self,
+        first_seq: int,
+        last_seq: int,
+        kind: str,
+        side: str | None,
+        slots: Sequence[int],
+        prices: Sequence[int],
+        volumes: Sequence[int],
+    ) -> None:
+        """Do what one row of the log did: see book_events in the migrations. Prices and volumes in ticks.
+
+        Raises LogGap when the row is not the next one, and BrokenLog.
+        """
+        if first_seq != self.seq + 1:
+            raise LogGap(self.seq, first_seq)
+        if last_seq != first_seq and kind != "place":
+            raise BrokenLog(f"event {first_seq} is one of kind {kind!r}, and its row ends with event {last_seq}")
+        match self.state, kind:
+            case "open", "place":
+                _check_row(last_seq - self.seq, slots, prices, volumes)
+                self._add(first_seq, 1, _known(side), slots, prices, volumes)
+            case "open", "change":
+                _check_row(2, slots, prices, volumes)
+                self._take(first_seq, _known(side), slots[0], prices[0], volumes[0])
+                self._add(first_seq, 0, _known(side), slots[1:], prices[1:], volumes[1:])
+            case "open", "withdraw":
+                _check_row(1, slots, prices, volumes)
+                self._take(first_seq, _known(side), slots[0], prices[0], volumes[0])
+            case "open", "close":
+                self.state, self.closed_seq = "closed", first_seq
+            case _:
+                raise BrokenLog(f"event {first_seq} is of kind {kind!r}, and the book is {self.state}")
+        self._touched.update(slots)
+        self.seq = last_seq
+
+    def levels(self, slots: Collection[int] | None = None) -> list[Level]:
+        """The levels that hold bids, sorted; None means all slots."""
+        return [level for slot in covered_slots(slots) for level in self._depths[slot].levels()]
+
+    def changed_since(self, seq: int, slots: Collection[int] | None = None) -> list[Level]:
+        """The levels changed after event `seq`, as they stand now, sorted; gone ones with volume 0 and no bids."""
+        if seq >= self.seq:
+            return []
+        changed = self._trail.since(seq)
+        if slots is None:
+            return sorted([tally.shown() for tally in changed])
+        covered = frozenset(slots)
+        return sorted([tally.shown() for tally in changed if tally.slot in covered])
+
+    def indicatives(self, slots: Iterable[int]) -> list[Indicative]:
+        """What each of these slots would clear now, in ascending order."""
+        self._settle()
+        return [self._depths[slot].indicative(self._rule) for slot in sorted(set(slots))]
+
+    def slot_crc(self, slot: int) -> int:
+        """The checksum of one slot, as market.level.slot_crc has it."""
+        self._settle()
+        return self._depths[slot].crc()
+
+    def crc(self, slots: Collection[int] | None = None) -> int:
+        """The checksum of all slots, or of `slots` ascending, as market.level.book_crc has it."""
+        self._settle()
+        return words_crc([self._depths[slot].crc() for slot in covered_slots(slots)])
+
+    def is_known_since(self, seq: int) -> bool:
+        """Whether `changed_since(seq)` leads a client that stands at event `seq` to the present."""
+        return 0 <= seq <= self.seq
+
+    def _add(
+        self,
+        seq: int,
+        step: int,
+        side: Side,
+        slots: Sequence[int],
+        prices: Sequence[int],
+        volumes: Sequence[int],
+    ) -> None:
+        """Add one bid for each element, each `step` events after the one before it."""
+        if min(volumes) <= 0:
+            raise BrokenLog(f"the row of event {seq} adds a bid without volume")
+        by_slot = self._tallies[side]
+        self._trail.mark(seq)
+        append = self._trail.tallies.append
+        for slot, price, volume in zip(slots, prices, volumes, strict=True):
+            try:
+                tally = by_slot[slot][price]
+            except KeyError:
+                tally = self._open(slot, side, price)
+            if not tally.bids:
+                self._depths[slot].insert(tally)
+            tally.volume += volume
+            tally.bids += 1
+            tally.seq = seq
+            tally.text = ""
+            append(tally)
+            seq += step
+
+    def _take(self, seq: int, side: Side, slot: int, price: int, volume: int) -> None:
+        """Take one bid from its level; `volume` is negative."""
+        tally = self._tallies[side].get(slot, {}).get(price)
+        if tally is None or volume >= 0:
+            raise BrokenLog(f"event {seq} takes nothing, or what never was there")
+        tally.volume += volume
+        tally.bids -= 1
+        tally.seq = seq
+        tally.text = ""
+        _check(tally)
+        if not tally.bids:
+            self._depths[slot].remove(tally)
+        self._trail.mark(seq)
+        self._trail.tallies.append(tally)
+
+    def _open(self, slot: int, side: Side, price: int) -> Tally:
+        """Make a level that was never there."""
+        if slot not in self._depths:
+            raise BrokenLog(f"there is no slot {slot}")
+        tally = self._tallies[side][slot][price] = Tally(slot, side, price)
+        return tally
+
+    def _settle(self) -> None:
+        """Have every changed slot forget what was computed before the change."""
+        for slot in self._touched:
+            self._depths[slot].forget()
+        self._touched.clear()
 
 
-class Indicative(NamedTuple):
-    """What a slot would clear now: price in ticks (None where nothing would) and volume in ticks."""
-
-    slot: int
-    price_ticks: int | None
-    volume_ticks: int
+def _check_row(expected: int, slots: Sequence[int], prices: Sequence[int], volumes: Sequence[int]) -> None:
+    if not 0 < expected == len(slots) == len(prices) == len(volumes):
+        raise BrokenLog(f"a row of {expected} elements has {len(slots)}, {len(prices)} and {len(volumes)} of them")
 
 
-class Snapshot(TypedDict):
-    """The feed's `snap` message, and the answer of GET /book/dayahead; keys in the order of the protocol."""
-
-    t: Literal["snap"]
-    ch: str
-    ep: str
-    seq: int
-    gate: str
-    state: BookState
-    ticks: dict[str, str]
-    lv: list[list[int | str]]
-    ind: list[list[int | None]]
-    crc: int
+def _check(tally: Tally) -> None:
+    if not tally.is_sound():
+        raise BrokenLog(f"no bids add up to {tally.shown()}")
 
 
-def slot_crc(levels: Iterable[Level]) -> int:
-    """Unsigned CRC-32 over one slot's levels as `side,price,volume,bids;`; 0 for a slot without any."""
-    lines = [
-        f"{level.side},{level.price_ticks},{level.volume_ticks},{level.bids};"
-        for level in sorted(levels)
-        if level.volume_ticks
-    ]
-    return crc32("".join(lines).encode("ascii"))
-
-
-def book_crc(levels: Iterable[Level], slots: Collection[int] | None = None) -> int:
-    """CRC-32 over the slot CRCs as unsigned big-endian words: of all 96 slots, or of `slots` ascending."""
-    checksums = {slot: slot_crc(group) for slot, group in _by_slot(levels)}
-    covered = _covered(slots)
-    return crc32(pack(f">{len(covered)}I", *(checksums.get(slot, 0) for slot in covered)))
-
-
-def indicative(levels: Iterable[Level], rule: PriceRule) -> list[Indicative]:
-    """What each slot that has a level would clear at this moment, in ascending order of slots."""
-    return [_indicative_of(slot, list(group), rule) for slot, group in _by_slot(levels)]
-
-
-def snapshot(
-    *,
-    channel: str,
-    epoch: str,
-    seq: int,
-    gate: datetime,
-    state: BookState,
-    price_tick: Tick,
-    volume_tick: Tick,
-    levels: Iterable[Level],
-    indicatives: Iterable[Indicative],
-    slots: Collection[int] | None = None,
-) -> Snapshot:
-    """The `snap` message of a delivery day at `seq`; with `slots` it covers these only, `crc` included.
-
-    `ind` lists only slots whose indicative volume is above 0: in a snapshot a slot that is not named clears
-    nothing. (In an update `[slot, null, 0]` says that a slot no longer clears.) `gate` needs a time zone.
-    """
-    covered = frozenset(_covered(slots))
-    present = sorted(level for level in levels if level.volume_ticks and level.slot in covered)
-    clearing = sorted(entry for entry in indicatives if entry.volume_ticks and entry.slot in covered)
-    return {
-        "t": "snap",
-        "ch": channel,
-        "ep": epoch,
-        "seq": seq,
-        "gate": _instant(gate),
-        "state": state,
-        "ticks": {"price": price_tick.format(1), "volume": volume_tick.format(1)},
-        "lv": [list(level) for level in present],
-        "ind": [list(entry) for entry in clearing],
-        "crc": book_crc(present, slots),
-    }
-
-
-def _indicative_of(slot: int, levels: Sequence[Level], rule: PriceRule) -> Indicative:
-    buys = [(level.price_ticks, level.volume_ticks) for level in levels if level.side == "B"]
-    sells = [(level.price_ticks, level.volume_ticks) for level in levels if level.side == "S"]
-    clearing = clear_levels(buys, sells, rule)
-    return Indicative(slot, clearing.price, clearing.volume) if clearing else Indicative(slot, None, 0)
-
-
-def _by_slot(levels: Iterable[Level]) -> Iterable[tuple[int, Iterable[Level]]]:
-    return groupby(sorted(levels), key=attrgetter("slot"))
-
-
-def _covered(slots: Collection[int] | None) -> Sequence[int]:
-    return range(1, SLOTS + 1) if slots is None else sorted(set(slots))
-
-
-def _instant(moment: datetime) -> str:
-    if moment.utcoffset() is None:
-        raise ValueError("the gate needs a time zone")
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+def _known(side: str | None) -> Side:
+    match side:
+        case "B":
+            return "B"
+        case "S":
+            return "S"
+    raise BrokenLog(f"there is no side {side!r}")

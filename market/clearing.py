@@ -4,10 +4,13 @@ Market rules "The auction", 1 to 3, in exact integers on aggregated levels. Who 
 (allocation) is not decided here, and nothing here knows of accounts, days or JSON.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import assert_never
+from typing import Final, assert_never
+
+# What follows the last level of a side.
+_NOTHING: Final = (0, 0)
 
 
 class PriceRule(StrEnum):
@@ -34,31 +37,42 @@ def clear_levels(buys: Sequence[tuple[int, int]], sells: Sequence[tuple[int, int
     None where nothing clears. A level of volume 0 is no level (books keep them as tombstones); a negative one
     is a broken book and raises ValueError.
     """
-    # The best level tops each stack; the two are matched as long as the buyer's limit reaches the seller's.
-    demand = _ascending(buys)
-    supply = _ascending([(-price, volume) for price, volume in sells])
+    return clear_sorted(
+        iter(sorted(_present(buys), reverse=True)),
+        iter(sorted(_present(sells))),
+        rule,
+    )
+
+
+def clear_sorted(buys: Iterator[tuple[int, int]], sells: Iterator[tuple[int, int]], rule: PriceRule) -> Clearing | None:
+    """`clear_levels` over levels that come best first and hold volume. No more is read of them than clears."""
+    buy, buying = next(buys, _NOTHING)
+    sell, selling = next(sells, _NOTHING)
+    # Total volumes of each side, down to the level at hand: the shorter one is filled, and its side comes to its next
+    # level, as long as the buyer's limit reaches the seller's.
+    demand, supply = buying, selling
     volume = last_buy = last_sell = 0
-    while demand and supply and demand[-1][0] >= -supply[-1][0]:
-        (last_buy, wanted), (negated, offered) = demand.pop(), supply.pop()
-        last_sell = -negated
-        traded = min(wanted, offered)
-        volume += traded
-        if wanted > traded:
-            demand.append((last_buy, wanted - traded))
-        if offered > traded:
-            supply.append((negated, offered - traded))
+    while buying and selling and buy >= sell:
+        last_buy, last_sell = buy, sell
+        volume = demand if demand < supply else supply
+        if demand == volume:
+            buy, buying = next(buys, _NOTHING)
+            demand += buying
+        if supply == volume:
+            sell, selling = next(sells, _NOTHING)
+            supply += selling
     if not volume:
         return None
-    # What tops a side now is its best bid that is not wholly accepted; an exhausted side has none.
-    lo = max(last_sell, demand[-1][0]) if demand else last_sell
-    hi = min(last_buy, -supply[-1][0]) if supply else last_buy
+    # The level at hand is its side's best that is not wholly accepted; an exhausted side has none.
+    lo = max(last_sell, buy) if buying else last_sell
+    hi = min(last_buy, sell) if selling else last_buy
     return Clearing(volume, lo, hi, _price(lo, hi, rule))
 
 
-def _ascending(levels: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def _present(levels: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     if any(volume < 0 for _, volume in levels):
         raise ValueError("a level cannot hold a negative volume")
-    return sorted(level for level in levels if level[1])
+    return [level for level in levels if level[1]]
 
 
 def _price(lo: int, hi: int, rule: PriceRule) -> int:

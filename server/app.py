@@ -14,7 +14,7 @@ from jinja2 import FileSystemLoader
 from handlers.context import CLOCK, HTTP, IDENTITY, LEAVING, MARKET
 from handlers.routes import add_routes
 from server.config import PROJECT_DIR, Config
-from server.lifespan import resources
+from server.lifespan import resources, say_goodbye
 from server.middlewares import MIDDLEWARES, set_headers
 from server.rules import http_rules, identity_rules, market_rules
 
@@ -34,6 +34,7 @@ def create_app(config: Config, clock: Callable[[], datetime] = now) -> web.Appli
     app[CLOCK] = clock
     app[LEAVING] = asyncio.Event()
     app.cleanup_ctx.extend(resources(config, lambda: clock().timestamp()))
+    app.on_shutdown.append(say_goodbye)
     app.on_response_prepare.append(set_headers)
     aiohttp_jinja2.setup(
         app, loader=FileSystemLoader(PROJECT_DIR / "web" / "templates"), autoescape=True, enable_async=True

@@ -109,6 +109,25 @@ class MarketSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedSettings:
+    ping_s: float = _bounded(25.0, 0.1, 3600)
+    pong_timeout_s: float = _bounded(10.0, 0.1, 3600)
+    auth_timeout_s: float = _bounded(10.0, 0.1, 3600)
+    max_message_bytes: int = _bounded(4096, 256, 1 << 20)
+    messages_per_s: float = _bounded(5.0, 0.1, 10**6)
+    message_burst: int = _bounded(20, 1, 10**6)
+    max_subscriptions: int = _bounded(64, 1, 10_000)
+    connections_per_account: int = _bounded(20, 1, 10**7)
+    connections_per_address: int = _bounded(1000, 1, 10**7)
+    max_unsent_bytes: int = _bounded(65_536, 1024, 1 << 26)
+    send_buffer_bytes: int = _bounded(16_384, 2048, 1 << 26)
+    slow_close_s: float = _bounded(15.0, 0.1, 3600)
+    expiry_warning_s: float = _bounded(60.0, 0.0, 3600)
+    expiry_grace_s: float = _bounded(25.0, 0.0, 3600)
+    expiry_close_s: float = _bounded(60.0, 0.0, 3600)
+
+
+@dataclass(frozen=True, slots=True)
 class SmsSettings:
     account_sid: str = _named("", "TWILIO_ACCOUNT_SID")
     auth_token: str = _secret("TWILIO_AUTH_TOKEN")
@@ -155,6 +174,7 @@ class Config:
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
     market: MarketSettings = MarketSettings()
+    feed: FeedSettings = FeedSettings()
     sms: SmsSettings = SmsSettings()
     mail: MailSettings = MailSettings()
     log: LogSettings = LogSettings()

@@ -13,11 +13,14 @@ from aiohttp import web
 from auth.otp import OtpDigests
 from auth.passwords import Passwords
 from auth.tokens import Tokens
+from feed.service import Feed
 from handlers.context import (
+    CLOCK,
     CODES,
     DATABASE,
-    EPOCH_BASE,
+    FEED,
     HAS_OUTBOX,
+    LEAVING,
     MAIL,
     MARKET,
     OTP_DIGESTS,
@@ -29,10 +32,11 @@ from handlers.context import (
 )
 from server.addresses import is_loopback
 from server.config import Config, ConfigError, MailSettings, SmsSettings
+from server.gate_keeper import GateKeeper
 from server.gateways import SmtpSettings, TwilioSettings, open_gateways
 from server.outbox import DevelopmentOutbox
 from server.outbox_store import CodesOutboxStore
-from storage.book import read_identity
+from server.rules import feed_rules
 from storage.codes import Codes
 from storage.database import Database
 from storage.idempotency import forget_old_responses
@@ -46,13 +50,13 @@ Resource = Callable[[web.Application], AsyncIterator[None]]
 
 def resources(config: Config, codes_clock: Callable[[], float]) -> tuple[Resource, ...]:
     """Every resource of one process, in the order in which they open."""
+    notifications = Notifications(config.database.url)
 
     async def database(app: web.Application) -> AsyncIterator[None]:
         opened = await Database.open(
             config.database.url, pool_size=config.database.pool_size, timeout_s=config.database.timeout_s
         )
         app[DATABASE] = opened
-        app[EPOCH_BASE] = await read_identity(opened)
         sweeper = asyncio.create_task(forget_old_responses(opened), name="idempotency-sweeper")
         yield
         await _end(sweeper)
@@ -64,11 +68,8 @@ def resources(config: Config, codes_clock: Callable[[], float]) -> tuple[Resourc
         app[OTP_DIGESTS] = OtpDigests(secret)
         passwords = Passwords(config.auth.bcrypt_cost)
         app[PASSWORDS] = passwords
-        notifications = Notifications(config.database.url)
         app[SESSIONS] = Sessions(app[TOKENS], app[DATABASE], notifications)
-        await notifications.start()
         yield
-        await notifications.close()
         passwords.close()
 
     async def redis(app: web.Application) -> AsyncIterator[None]:
@@ -96,7 +97,40 @@ def resources(config: Config, codes_clock: Callable[[], float]) -> tuple[Resourc
         yield
         await opened.close()
 
-    return database, identity, redis, gateways, writer
+    async def feed(app: web.Application) -> AsyncIterator[None]:
+        opened = Feed(app[DATABASE], notifications, app[SESSIONS], feed_rules(config, app[MARKET]), app[CLOCK])
+        app[FEED] = opened
+        await opened.start()
+        leaving = asyncio.create_task(_leave(opened, app[LEAVING]), name="feed-leaving")
+        yield
+        await _end(leaving)
+        await opened.close()
+
+    async def listening(app: web.Application) -> AsyncIterator[None]:  # noqa: ARG001 - the shape of a resource
+        # Last, when everybody has said what to listen to.
+        await notifications.start()
+        yield
+        await notifications.close()
+
+    async def gates(app: web.Application) -> AsyncIterator[None]:
+        keeper = GateKeeper(app[DATABASE], app[MARKET].calendar, app[CLOCK])
+        keeper.start()
+        yield
+        await keeper.close()
+
+    return database, identity, redis, gateways, writer, feed, listening, gates
+
+
+async def say_goodbye(app: web.Application) -> None:
+    """Let the feed's subscribers go before the server waits for requests under way: a websocket is one."""
+    if FEED in app:
+        await app[FEED].leave()
+
+
+async def _leave(feed: Feed, leaving: asyncio.Event) -> None:
+    """Let subscribers go as soon as this process is to leave, not only when everything else is done."""
+    await leaving.wait()
+    await feed.leave()
 
 
 async def _end(task: asyncio.Task[None]) -> None:

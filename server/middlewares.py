@@ -18,11 +18,10 @@ from auth.tokens import TokenError
 from handlers.context import CLIENT_ADDRESS, HTTP, LEAVING, MARKET, REQUEST_ID, SESSION, SESSIONS, HttpRules
 from handlers.endpoint import Endpoint, Family, endpoint_of
 from handlers.errors import InvalidToken, WrongKind, answer_to, is_outage
-from handlers.requests import json_response
+from handlers.requests import json_response, read_token
 
 log = structlog.get_logger("shakti.http")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
-_BEARER = re.compile(r"(?:[Bb][Ee][Aa][Rr][Ee][Rr] +)?([^ ]+)")
 # Pages that are served from here load nothing from elsewhere and run nothing inline.
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -61,8 +60,9 @@ async def identify(request: web.Request, handler: Handler) -> web.StreamResponse
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn whatever a handler raises into the answer that its API family shows, within the request's deadline."""
     record = endpoint_of(request.match_info.handler) or _unrouted(request)
+    timeout_s = None if record is not None and record.is_live else request.app[HTTP].request_timeout_s
     try:
-        async with asyncio.timeout(request.app[HTTP].request_timeout_s):
+        async with asyncio.timeout(timeout_s):
             return await handler(request)
     except web.HTTPException as fault:
         if fault.status < 400:
@@ -88,7 +88,7 @@ async def check_token(request: web.Request, handler: Handler) -> web.StreamRespo
     if record is None or not record.purposes or (record.is_book and request.app[MARKET].is_book_public):
         return await handler(request)
     try:
-        session = await request.app[SESSIONS].check(_token(request), *record.purposes, *record.foreign)
+        session = await request.app[SESSIONS].check(read_token(request), *record.purposes, *record.foreign)
     except TokenError:
         raise InvalidToken from None
     if session.claims.purpose not in record.purposes:
@@ -163,15 +163,6 @@ def _is_trusted(address: str, rules: HttpRules) -> bool:
     except ValueError:
         return False
     return any(peer in network for network in rules.trusted_proxies)
-
-
-def _token(request: web.Request) -> str:
-    """The bearer token, or the bare token that the first web client sends. Raises InvalidToken."""
-    given = request.headers.getall("Authorization", [])
-    match = _BEARER.fullmatch(given[0].strip()) if len(given) == 1 else None
-    if match is None:
-        raise InvalidToken
-    return match[1]
 
 
 def _unrouted(request: web.Request) -> Endpoint | None:

@@ -3,9 +3,11 @@
 What lives here: the translation. What must not: reading settings (config.py), or applying any rule.
 """
 
+from dataclasses import asdict
 from datetime import timedelta
 from ipaddress import ip_network
 
+from feed.rules import FeedRules
 from handlers.context import HttpRules, IdentityRules, MarketRules
 from handlers.schemas.bid_array import BidLimits
 from market.calendar import Calendar
@@ -50,6 +52,19 @@ def market_rules(config: Config) -> MarketRules:
         days_ahead=market.days_ahead,
         price_rule=PriceRule(market.price_rule),
         is_book_public=market.public_book,
+    )
+
+
+def feed_rules(config: Config, market: MarketRules) -> FeedRules:
+    """The limits of the feed, and what it shares with the market."""
+    return FeedRules(
+        calendar=market.calendar,
+        price_rule=market.price_rule,
+        price_tick=market.bids.price_tick,
+        volume_tick=market.bids.volume_tick,
+        days_ahead=market.days_ahead,
+        is_book_public=market.is_book_public,
+        **asdict(config.feed),
     )
 
 

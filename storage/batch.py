@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from storage.commands import Amend, Bid, Change, Place, Receipt, Withdraw
-from storage.errors import BidNotFound, BidNotOpen, GateClosed, LevelFull, TooManyOpenBids
+from storage.errors import AccountGone, BidNotFound, BidNotOpen, GateClosed, LevelFull, TooManyOpenBids
 
 # 2^53 - 1: the largest whole number that every browser holds exactly.
 MAX_LEVEL_TICKS = 9_007_199_254_740_991
@@ -23,6 +23,7 @@ class EventRow:
     first_seq: int
     last_seq: int
     account_id: int | None
+    account_seq: int | None
     bid_seq: int | None
     kind: str
     side: str | None
@@ -45,12 +46,28 @@ class HeldBid:
 
 
 @dataclass(slots=True)
+class HeldAccount:
+    """An account while the batch is decided: the number of the last event of its own sequence, and its open bids of
+    the delivery day. `first_seq` is that of its first event within this batch, else 0."""
+
+    last_seq: int
+    open_bids: int
+    first_seq: int = 0
+
+    def take_seq(self) -> int:
+        """The number of the account's next event."""
+        self.last_seq += 1
+        self.first_seq = self.first_seq or self.last_seq
+        return self.last_seq
+
+
+@dataclass(slots=True)
 class Batch:
     """The decisions of one transaction, made in the order of the log.
 
     `last_seq`, `volume_bound`, `is_open` are read under the day's lock; `held` are the bids that the commands name,
-    `open_bids` the counts of the accounts that place. `levels` holds the total volumes of the levels that grow, or is
-    None while `volume_bound` shows that none can grow too large.
+    `accounts` those that ask for something, each under its own lock. `levels` holds the total volumes of the levels
+    that grow, or is None while `volume_bound` shows that none can grow too large.
     """
 
     delivery_day: date
@@ -59,17 +76,16 @@ class Batch:
     is_open: bool
     max_open_bids: int
     held: dict[int, HeldBid]
-    open_bids: dict[int, int]
+    accounts: dict[int, HeldAccount]
     levels: dict[LevelKey, int] | None = None
     rows: list[EventRow] = field(default_factory=list)
-    counted: set[int] = field(default_factory=set)
 
     def apply(self, account_id: int, change: Change) -> Receipt:
-        """Do one command wholly, or raise the BookError that refuses it and do nothing."""
+        """Do one command wholly, or raise the BookError or AccountGone that refuses it and do nothing."""
         if isinstance(change, Place):
             if not self.is_open:
                 raise GateClosed(self.delivery_day)
-            return self._place(account_id, change)
+            return self._place(account_id, self._account(account_id), change)
         bid = self.held.get(change.bid_seq)
         if bid is None or bid.account_id != account_id:
             raise BidNotFound
@@ -78,20 +94,25 @@ class Batch:
         if bid.is_withdrawn:
             raise BidNotOpen
         if isinstance(change, Amend):
-            return self._amend(bid, change)
-        return self._withdraw(bid, change)
+            return self._amend(bid, self._account(account_id), change)
+        return self._withdraw(bid, self._account(account_id), change)
 
     def close(self) -> None:
         """The gate closes: one event, and nothing after it."""
         self.last_seq += 1
         self.is_open = False
-        self.rows.append(EventRow(self.last_seq, self.last_seq, None, None, "close", None, [], [], []))
+        self.rows.append(EventRow(self.last_seq, self.last_seq, None, None, None, "close", None, [], [], []))
 
-    def _place(self, account_id: int, place: Place) -> Receipt:
+    def _account(self, account_id: int) -> HeldAccount:
+        try:
+            return self.accounts[account_id]
+        except KeyError:
+            raise AccountGone from None
+
+    def _place(self, account_id: int, account: HeldAccount, place: Place) -> Receipt:
         count = len(place.slots)
-        held = self.open_bids.get(account_id, 0)
-        if held + count > self.max_open_bids:
-            raise TooManyOpenBids(self.max_open_bids, held)
+        if account.open_bids + count > self.max_open_bids:
+            raise TooManyOpenBids(self.max_open_bids, account.open_bids)
         self._grow(
             ((slot, place.side, price), volume)
             for slot, price, volume in zip(place.slots, place.prices, place.volumes, strict=True)
@@ -99,12 +120,13 @@ class Batch:
         first = self.last_seq + 1
         self.last_seq += count
         self.volume_bound += sum(place.volumes)
-        self._count(account_id, count)
+        account.open_bids += count
         self.rows.append(
             EventRow(
                 first,
                 self.last_seq,
                 account_id,
+                account.take_seq(),
                 None,
                 "place",
                 place.side,
@@ -121,7 +143,7 @@ class Batch:
         ]
         return Receipt(self.delivery_day, self.last_seq, bids)
 
-    def _amend(self, bid: HeldBid, amend: Amend) -> Receipt:
+    def _amend(self, bid: HeldBid, account: HeldAccount, amend: Amend) -> Receipt:
         price = bid.price if amend.price is None else amend.price
         volume = bid.volume if amend.volume is None else amend.volume
         old = (bid.slot, bid.side, bid.price)
@@ -131,19 +153,21 @@ class Batch:
         except LevelFull:
             self._shrink(old, -bid.volume)
             raise
-        self._record("change", bid, amend.bid_seq, [bid.price, price], [-bid.volume, volume])
+        self._record("change", bid, account, amend.bid_seq, [bid.price, price], [-bid.volume, volume])
         self.volume_bound += volume
         bid.price, bid.volume = price, volume
         return self._receipt(bid, amend.bid_seq)
 
-    def _withdraw(self, bid: HeldBid, withdraw: Withdraw) -> Receipt:
+    def _withdraw(self, bid: HeldBid, account: HeldAccount, withdraw: Withdraw) -> Receipt:
         self._shrink((bid.slot, bid.side, bid.price), bid.volume)
-        self._record("withdraw", bid, withdraw.bid_seq, [bid.price], [-bid.volume])
-        self._count(bid.account_id, -1)
+        self._record("withdraw", bid, account, withdraw.bid_seq, [bid.price], [-bid.volume])
+        account.open_bids -= 1
         bid.is_withdrawn = True
         return self._receipt(bid, withdraw.bid_seq)
 
-    def _record(self, kind: str, bid: HeldBid, bid_seq: int, prices: list[int], volumes: list[int]) -> None:
+    def _record(
+        self, kind: str, bid: HeldBid, account: HeldAccount, bid_seq: int, prices: list[int], volumes: list[int]
+    ) -> None:
         self.last_seq += 1
         bid.seq = self.last_seq
         self.rows.append(
@@ -151,6 +175,7 @@ class Batch:
                 self.last_seq,
                 self.last_seq,
                 bid.account_id,
+                account.take_seq(),
                 bid_seq,
                 kind,
                 bid.side,
@@ -166,10 +191,6 @@ class Batch:
             self.last_seq,
             [Bid(bid_seq, bid.side, bid.slot, bid.price, bid.volume, bid.is_withdrawn)],
         )
-
-    def _count(self, account_id: int, change: int) -> None:
-        self.open_bids[account_id] = self.open_bids.get(account_id, 0) + change
-        self.counted.add(account_id)
 
     def _grow(self, additions: Iterable[tuple[LevelKey, int]]) -> None:
         if self.levels is None:

@@ -9,20 +9,16 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from market.calendar import Calendar
-from storage.batch import MAX_LEVEL_TICKS, Batch, HeldBid, growing_levels
+from storage.batch import MAX_LEVEL_TICKS, Batch, HeldAccount, HeldBid, growing_levels
 from storage.commands import Amend, Command, Place, Withdraw
 from storage.database import Connection
-from storage.errors import BookError, KeyReused
+from storage.errors import AccountGone, BookError, KeyReused
 from storage.idempotency import Scope, find_responses, keep_responses, scope_of
 from storage.sql import QUERIES
 
 
 class HasLanded(Exception):
     """An earlier attempt whose commit went unanswered is in the log: its answers hold."""
-
-
-class KeyTaken(Exception):
-    """Another transaction kept a response under a key of this batch while it was decided."""
 
 
 @dataclass(slots=True)
@@ -34,7 +30,7 @@ class Attempt:
     """
 
     commands: list[Command]
-    answers: dict[int, bytes | BookError] = field(default_factory=dict)
+    answers: dict[int, bytes | BookError | AccountGone] = field(default_factory=dict)
     batch_id: int = field(default_factory=lambda: secrets.randbits(63))
     first_seq: int | None = None
     # Set once the day's lock is held and no earlier attempt has landed: from here on this attempt is the only one.
@@ -52,7 +48,7 @@ async def write_batch(
     """Do all commands of an attempt that the book allows, within the caller's transaction.
 
     `unsettled` is an earlier attempt at them whose commit went unanswered. Under the day's lock it has either landed
-    or never will: raises HasLanded if it has, before anything is decided. Raises KeyTaken.
+    or never will: raises HasLanded if it has, before anything is decided.
     """
     batch = await _lock(connection, day, calendar, max_open_bids, attempt)
     if unsettled is not None and unsettled.first_seq is not None:
@@ -60,6 +56,7 @@ async def write_batch(
         if row is not None and row["has_landed"]:
             raise HasLanded
     attempt.is_only_one = True
+    await _lock_accounts(connection, batch, attempt)
     fresh = await _replay(connection, attempt)
     if fresh:
         await _load(connection, batch, [attempt.commands[number] for number in fresh])
@@ -77,13 +74,20 @@ async def _lock(connection: Connection, day: date, calendar: Calendar, max_open_
         row = await connection.fetchrow(QUERIES["book/lock_day"], day, gate_at)
     if row is None:
         # Nobody used the day before its gate closed, and nobody may now.
-        return Batch(day, 0, 0, is_open=False, max_open_bids=0, held={}, open_bids={})
+        return Batch(day, 0, 0, is_open=False, max_open_bids=0, held={}, accounts={})
     is_open = row["state"] == "open"
     batch = Batch(day, row["last_seq"], int(row["volume_bound"]), is_open, max_open_bids, {}, {})
     if is_open and not row["is_before_gate"]:
         # From here on the day is closed by its state, wherever the clock may step.
         batch.close()
     return batch
+
+
+async def _lock_accounts(connection: Connection, batch: Batch, attempt: Attempt) -> None:
+    """Lock every account that asks for something. From here on nobody else uses a key of theirs, on any day."""
+    accounts = {command.account_id for command in attempt.commands}
+    for row in await connection.fetch(QUERIES["book/lock_accounts"], batch.delivery_day, list(accounts)):
+        batch.accounts[row["account_id"]] = HeldAccount(row["last_seq"], row["open_bids"])
 
 
 async def _replay(connection: Connection, attempt: Attempt) -> list[int]:
@@ -110,9 +114,6 @@ async def _load(connection: Connection, batch: Batch, commands: list[Command]) -
             batch.held[row["bid_seq"]] = HeldBid(
                 row["account_id"], row["side"], row["slot"], row["price"], row["volume"], row["is_withdrawn"]
             )
-    accounts = {command.account_id for command in commands}
-    for row in await connection.fetch(QUERIES["book/count_open"], batch.delivery_day, list(accounts)):
-        batch.open_bids[row["account_id"]] = row["open_bids"]
     levels, added = growing_levels((command.change for command in commands), batch.held)
     if levels and batch.volume_bound + added > MAX_LEVEL_TICKS:
         slots, sides, prices = zip(*levels, strict=True)
@@ -136,7 +137,7 @@ def _decide(batch: Batch, fresh: list[int], attempt: Attempt) -> dict[Scope, int
             continue
         try:
             attempt.answers[number] = command.render(batch.apply(command.account_id, command.change))
-        except BookError as refusal:
+        except (BookError, AccountGone) as refusal:
             attempt.answers[number] = refusal
         else:
             if scope:
@@ -150,8 +151,7 @@ async def _keep(connection: Connection, bound: dict[Scope, int], attempt: Attemp
         return
     commands = [attempt.commands[number] for number in bound.values()]
     responses = [answer for number in bound.values() if isinstance(answer := attempt.answers[number], bytes)]
-    if not await keep_responses(connection, commands, responses):
-        raise KeyTaken
+    await keep_responses(connection, commands, responses)
 
 
 async def _save(connection: Connection, batch: Batch, batch_id: int) -> None:
@@ -173,6 +173,7 @@ async def _save(connection: Connection, batch: Batch, batch_id: int) -> None:
         [price for row in rows for price in row.prices],
         [volume for row in rows for volume in row.volumes],
         batch_id,
+        [row.account_seq for row in rows],
     )
     changed = [(bid_seq, bid) for bid_seq, bid in batch.held.items() if bid.seq]
     if changed:
@@ -185,10 +186,15 @@ async def _save(connection: Connection, batch: Batch, batch_id: int) -> None:
             [bid.volume for _, bid in changed],
             [bid.is_withdrawn for _, bid in changed],
         )
-    if batch.counted:
-        counted = sorted(batch.counted)
+    moved = [(account_id, account) for account_id, account in batch.accounts.items() if account.first_seq]
+    if moved:
         await connection.execute(
-            QUERIES["book/set_open"], day, counted, [batch.open_bids[account] for account in counted]
+            QUERIES["book/advance_accounts"],
+            day,
+            [account_id for account_id, _ in moved],
+            [account.first_seq for _, account in moved],
+            [account.last_seq for _, account in moved],
+            [account.open_bids for _, account in moved],
         )
     await connection.execute(
         QUERIES["book/advance_day"],

@@ -75,3 +75,12 @@ class LevelFull(BookError):
 
 class KeyReused(BookError):
     """The idempotency key was used before with another body."""
+
+
+class TooManyCorrections(StorageError):
+    """A reading was corrected so often that it takes no other value; nothing of the report was recorded."""
+
+    def __init__(self, slots: list[int], limit: int) -> None:
+        super().__init__(f"{limit} values were reported for slots {slots}")
+        self.slots = slots
+        self.limit = limit

@@ -53,18 +53,16 @@ async def find_responses(connection: Connection, scopes: Sequence[Scope]) -> dic
     return {(row["account_id"], row["scope"]): KeptResponse(row["body_sha256"], row["response"]) for row in rows}
 
 
-async def keep_responses(connection: Connection, commands: Sequence[Command], responses: Sequence[bytes]) -> bool:
-    """Keep the responses of commands under their keys; false when another transaction was first with one of them."""
+async def keep_responses(connection: Connection, commands: Sequence[Command], responses: Sequence[bytes]) -> None:
+    """Keep the responses of commands under their keys, none of which has a live one."""
     keyed = [(scope, command.key) for command in commands if (scope := scope_of(command)) and command.key]
-    rows = await connection.fetch(
+    await connection.execute(
         QUERIES["idempotency/keep"],
         [account_id for (account_id, _), _ in keyed],
         [digest for (_, digest), _ in keyed],
         [key.body_sha256 for _, key in keyed],
         list(responses),
-        KEY_LIFETIME,
     )
-    return len(rows) == len(keyed)
 
 
 async def forget_old_responses(database: Database, every_s: float = 600.0) -> None:

@@ -5,6 +5,7 @@ What lives here: the cache of checked tokens, revocation and its announcement. W
 """
 
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -60,6 +61,7 @@ class Sessions:
         self._notifications = notifications
         self._cache: dict[bytes, Session] = {}
         self._named: dict[str, set[bytes]] = {}
+        self._watchers: list[Callable[[str | None], None]] = []
         # Counts announcements, so that an answer read before one is not remembered after it.
         self._announcements = 0
         notifications.listen(CHANNEL, self._evict, on_reconnect=self._forget)
@@ -88,20 +90,37 @@ class Sessions:
             await connection.execute(QUERIES["sessions/revoke"], session.claims.jti, session.claims.expires_at)
         self._evict(f"jti:{session.claims.jti}")
 
+    def watch(self, watcher: Callable[[str | None], None]) -> None:
+        """Have `watcher` called with the name under which tokens were revoked (see `names_of`), or with None when any
+        may have been, unheard. A name may come late, when newer tokens are in use already: `list_valid` tells."""
+        self._watchers.append(watcher)
+
+    async def list_valid(self, sessions: Sequence[Session]) -> set[str]:
+        """The jti of those sessions, of accounts and operators, that were not revoked. Raises DatabaseUnavailable."""
+        claims = [session.claims for session in sessions]
+        rows = await self._database.fetch(
+            "sessions/list_valid",
+            [claim.subject for claim in claims],
+            [claim.generation for claim in claims],
+            [claim.jti for claim in claims],
+            [claim.purpose is Purpose.OPERATOR for claim in claims],
+        )
+        return {row["jti"] for row in rows}
+
     def forget(self, purpose: Purpose, subject: int) -> None:
         """All tokens of a subject were revoked here; other processes hear of it from PostgreSQL."""
         self._evict(f"{_SUBJECT_WORDS[purpose]}:{subject}")
 
     def _remember(self, digest: bytes, session: Session) -> None:
         self._cache[digest] = session
-        for name in _names(session):
+        for name in names_of(session):
             self._named.setdefault(name, set()).add(digest)
         if len(self._cache) > _MAX_CACHED:
             self._drop(next(iter(self._cache)))
 
     def _drop(self, digest: bytes) -> None:
         session = self._cache.pop(digest)
-        for name in _names(session):
+        for name in names_of(session):
             digests = self._named[name]
             digests.discard(digest)
             if not digests:
@@ -111,14 +130,18 @@ class Sessions:
         self._announcements += 1
         for digest in list(self._named.get(name, ())):
             self._drop(digest)
+        for watcher in self._watchers:
+            watcher(name)
 
     def _forget(self) -> None:
         self._announcements += 1
         self._cache.clear()
         self._named.clear()
+        for watcher in self._watchers:
+            watcher(None)
 
 
-def _names(session: Session) -> tuple[str, str]:
+def names_of(session: Session) -> tuple[str, str]:
     """What an announcement may call a session by: its own token, or all tokens of its subject."""
     claims = session.claims
     return f"jti:{claims.jti}", f"{_SUBJECT_WORDS[claims.purpose]}:{claims.subject}"

@@ -13,7 +13,7 @@ from datetime import date
 import structlog
 
 from market.calendar import Calendar
-from storage.book_transaction import Attempt, HasLanded, KeyTaken, write_batch
+from storage.book_transaction import Attempt, HasLanded, write_batch
 from storage.commands import Command, Place
 from storage.database import Database
 from storage.errors import DatabaseUnavailable
@@ -69,8 +69,9 @@ class BookWriter:
     async def submit(self, command: Command) -> bytes:
         """Do a command durably and return its response's body, or that of an earlier request with the same key.
 
-        Raises the BookError that refuses it, or DatabaseUnavailable when it could not be done or not be confirmed in
-        time: then it was done wholly or not at all, and an idempotency key tells which when it is sent again.
+        Raises the BookError or AccountGone that refuses it, or DatabaseUnavailable when it could not be done or not be
+        confirmed in time: then it was done wholly or not at all, and an idempotency key tells which when it is sent
+        again.
         """
         member = _Member(command, asyncio.get_running_loop().create_future())
         self._waiting.setdefault(command.delivery_day, deque()).append(member)
@@ -127,9 +128,6 @@ class BookWriter:
                 if attempt.first_seq is not None:
                     unsettled, told = attempt, waiting
                 await asyncio.sleep(_RETRY_PAUSE_S)
-            except KeyTaken:
-                # Tried again at once: now the key is found.
-                continue
             except Exception as fault:
                 if unsettled is not None and not attempt.is_only_one:
                     # While an earlier attempt may still turn out to have landed, nothing is tried apart from it.

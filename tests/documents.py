@@ -24,7 +24,7 @@ def closed() -> dict[str, Any]:
     document = published()
     components = document["components"]["schemas"]
     waiting: list[Any] = [
-        answer["content"]
+        answer.get("content", {})
         for operations in document["paths"].values()
         for operation in operations.values()
         for answer in operation["responses"].values()

@@ -26,8 +26,10 @@ def mutate(monkeypatch: pytest.MonkeyPatch, query: str, old: str, new: str) -> N
 
 
 def without_the_lock_of_the_day(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Writers of one day read it without waiting for each other; the next two have both read before either writes."""
+    """Writers of one day, and of one account, read without waiting for each other; the next two have both read before
+    either writes."""
     mutate(monkeypatch, "book/lock_day", "FOR UPDATE", "")
+    mutate(monkeypatch, "book/lock_accounts", "FOR UPDATE OF f", "")
     meet = meeting(2)
     write = book_transaction._keep
 

@@ -55,6 +55,46 @@ class PageOfBidsSchema(AnswerSchema):
     )
 
 
+class _ReadingValuesSchema(AnswerSchema):
+    """What a meter said of a slot: a prosumer's has the first two, a consumer's the third."""
+
+    solarGeneration = _text("kWh; of prosumers")
+    netEnergy = _text("kWh; of prosumers")
+    energyConsumption = _text("kWh; of consumers")
+    revision = fields.Integer(required=True, metadata={"description": "1, and one more with each correction"})
+    recordedAt = _text(format="date-time")
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
+        """The values depend on the kind of account."""
+        field_obj.required = field_name not in ("solarGeneration", "netEnergy", "energyConsumption")
+
+
+class RecordedReadingSchema(_ReadingValuesSchema):
+    timeslot = _text("A slot like 10:00-10:15; the last one is 23:45-24:00")
+    deviation = _text("kWh, metered minus cleared volume; null until the day is cleared", is_nullable=True)
+
+
+class EarlierReadingSchema(_ReadingValuesSchema):
+    """What was reported for a slot before it was corrected."""
+
+
+class CorrectedReadingSchema(RecordedReadingSchema):
+    """A reading with what it was before."""
+
+    history = fields.List(fields.Nested(EarlierReadingSchema), required=True)
+
+
+class RecordedReadingsSchema(AnswerSchema):
+    message = _text()
+    date = _text(format="date")
+    readings = fields.List(fields.Nested(RecordedReadingSchema), required=True)
+
+
+class ReadingsOfDaySchema(AnswerSchema):
+    date = _text(format="date")
+    readings = fields.List(fields.Nested(CorrectedReadingSchema), required=True)
+
+
 class _SetupColumnsSchema(AnswerSchema):
     solarCapacity = _text("kW", is_nullable=True)
     solarBrand = _text(is_nullable=True)
@@ -157,4 +197,16 @@ class DocumentSchema(AnswerSchema):
     servers = fields.List(fields.Dict(), required=True)
     tags = fields.List(fields.Dict(), required=True)
     paths = fields.Dict(required=True)
+    components = fields.Dict(required=True)
+
+
+class FeedDocumentSchema(AnswerSchema):
+    """AsyncAPI has a schema of its own for what stands in it."""
+
+    asyncapi = _text()
+    info = fields.Dict(required=True)
+    defaultContentType = _text()
+    servers = fields.Dict(required=True)
+    channels = fields.Dict(required=True)
+    operations = fields.Dict(required=True)
     components = fields.Dict(required=True)

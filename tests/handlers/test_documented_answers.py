@@ -82,6 +82,14 @@ async def test_a_household_sees_only_documented_answers(watches: list[Watch], ma
     await expect(client, 409, "DELETE", path, seller)
     await expect(client, 409, "POST", "/placebid/dayahead", seller, json={"arr": [bid()], "deliveryDate": "2025-01-01"})
 
+    for by, energy in ((seller, {"solarGeneration": "1.2", "netEnergy": "0.8"}), (buyer, {"energyConsumption": 0.4})):
+        reading = {"timeslot": "10:00-10:15", **energy}
+        for more in ({"readings": [reading]}, reading, {**reading, "netEnergy": -1, "energyConsumption": 1}):
+            await expect(client, 200, "POST", "/readings", by, json={"date": "2025-11-21", **more})
+        (shown,) = (await expect(client, 200, "GET", "/readings?date=2025-11-21", by))["readings"]
+        assert shown["history"]
+    await expect(client, 400, "POST", "/readings", seller, json={"date": "2025-11-21", "readings": [{}]})
+
     await expect(client, 200, "POST", "/token/refresh", seller)
     passwords = {"oldPassword": PASSWORD, "newPassword": "rain-and-sunshine"}
     await expect(client, 200, "POST", "/changepassword", seller, json=passwords)

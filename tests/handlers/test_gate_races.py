@@ -87,6 +87,7 @@ async def test_without_the_state_of_the_day_a_gate_that_moves_back_opens_it_agai
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mutate(monkeypatch, "book/advance_day", "state = $4", "state = CASE WHEN $4 = '' THEN $4 ELSE 'open' END")
+    mutate(monkeypatch, "gate/close", "SET state = 'closed'", "SET state = 'open'")
     _, _, seller, day = await race_the_gate(make_client)
     later = await make_client(market={"gate_closure": "24:00"})
     body = {"arr": [bid()], "deliveryDate": day.isoformat()}

@@ -22,6 +22,8 @@ from handlers.schemas.fields import Number, Pincode, Text
 from tests.conftest import Client, MakeClient
 from tests.documents import closed, faults_of, published
 
+# The one answer without a body: another protocol follows.
+SWITCHING = "101"
 READ_AT = Reading(region="IN", year=2026)
 RECORDS = {route: record for route in ROUTES if (record := endpoint_of(route.handler)) and not record.is_page}
 REQUESTS = sorted(
@@ -66,6 +68,8 @@ def test_every_example_of_an_answer_is_the_whole_of_its_own_schema() -> None:
     document = closed()
     for name, operation in operations(document):
         for status, answer in operation["responses"].items():
+            if status == SWITCHING:
+                continue
             content = answer["content"]["application/json"]
             bodies = [example["value"] for example in content.get("examples", {}).values()] or [content["example"]]
             for body in bodies:
@@ -236,7 +240,7 @@ def test_every_endpoint_tells_what_a_fault_of_ours_looks_like() -> None:
 def test_no_value_of_an_answer_is_left_without_a_type() -> None:
     for name, operation in operations(closed()):
         for status, answer in operation["responses"].items():
-            assert not list(_untyped(answer["content"]["application/json"]["schema"])), (name, status)
+            assert status == SWITCHING or not list(_untyped(answer["content"]["application/json"]["schema"])), (name, status)
 
 
 def test_an_example_with_a_null_in_it_has_no_type_of_its_own() -> None:

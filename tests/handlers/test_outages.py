@@ -96,6 +96,8 @@ async def test_without_the_database_documented_endpoints_say_their_own_text_and_
         ("GET", "/book/dayahead", None),
         ("GET", "/userData", None),
         ("POST", "/signout", None),
+        ("GET", "/readings", None),
+        ("POST", "/readings", {"date": "2025-11-21", "timeslot": 41, "solarGeneration": 1, "netEnergy": 1}),
         ("PATCH", "/bids/dayahead/1", {"price": "5"}),
     ):
         async with asyncio.timeout(5):

@@ -3,6 +3,8 @@
 from decimal import Decimal
 from typing import Any
 
+import asyncpg
+
 from tests.answers import Answer, assert_invalid, assert_refused, call
 from tests.clock import india_day
 from tests.conftest import Client, MakeClient
@@ -44,6 +46,18 @@ async def test_own_bids_are_listed_with_all_that_is_known_of_them(client: Client
     assert first["status"] == "open"
     assert Decimal(first["filledVolume"]) == 0
     assert first["clearingPrice"] is None
+
+
+async def test_an_account_that_is_gone_places_nothing(
+    client: Client, connection: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    """In the instant before its tokens are revoked everywhere."""
+    household, other = await sign_up(client), await sign_up(client)
+    await connection.execute("DELETE FROM account_feeds WHERE account_id = (SELECT min(id) FROM accounts)")
+    assert_refused(
+        await call(client, "POST", "/placebid/dayahead", {"arr": [bid()]}, by=household), 401, "Invalid token"
+    )
+    assert (await place(client, other, bid()))["seq"] == 1
 
 
 async def test_the_list_can_be_narrowed_to_a_day_and_a_slot(client: Client) -> None:

@@ -32,8 +32,11 @@ PUBLIC = (
     "/docs",
     "/openapi.json",
     "/asyncapi.json",
+    "/docs/feed.md",
     "/metrics",
     "/static",
+    # A websocket's token may come in its first message: see test_live_hello.py.
+    "/ws",
 )
 PRIVATE = (
     ("POST", "/setup"),

@@ -1,195 +1,351 @@
-"""The public book: checksums byte for byte, and the snapshot as the feed sends it."""
+"""The book in memory: whatever happened to it, it is what adding up all bids again gives."""
 
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta, timezone
-from decimal import Decimal
-from struct import pack
-from typing import Any
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+from unittest.mock import patch
 
-import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from market.book import Indicative, Level, Side, book_crc, indicative, slot_crc, snapshot
+from market.book import Book, BookState, BrokenLog, Indicative, Level, LogGap
 from market.clearing import PriceRule
-from market.ticks import Tick
+from market.depth import Tally
+from market.level import Side, book_crc, indicative, slot_crc
+from market.trail import Trail
 
-GATE = datetime(2026, 11, 22, 18, 30, tzinfo=UTC)
+Row: TypeAlias = tuple[int, int, str, str | None, list[int], list[int], list[int]]
+Key: TypeAlias = tuple[int, Side, int]
+MIDPOINT = PriceRule.MIDPOINT
+# Few, so that bids meet on their levels; the ends of the day are among them.
+SLOTS = (1, 2, 50, 96)
+DAY = range(1, 97)
 
 
-def crc_by_hand(data: bytes) -> int:
-    """CRC-32 as its definition has it, bit by bit: an oracle that shares no code with zlib."""
-    register = 0xFFFFFFFF
-    for byte in data:
-        register ^= byte
-        for _ in range(8):
-            register = register >> 1 ^ (0xEDB88320 if register & 1 else 0)
-    return register ^ 0xFFFFFFFF
+@dataclass
+class Bids:
+    """All single bids of a day and the log that they wrote: what the book must never differ from."""
+
+    rows: list[Row] = field(default_factory=list)
+    open: dict[int, tuple[Key, int]] = field(default_factory=dict)
+    touched: list[tuple[int, Key]] = field(default_factory=list)
+    seq: int = 0
+    closed_seq: int | None = None
+
+    def place(self, side: Side, bids: Sequence[tuple[int, int, int]]) -> None:
+        first = self.seq + 1
+        for slot, price, volume in bids:
+            self.seq += 1
+            self.open[self.seq] = ((slot, side, price), volume)
+            self.touched.append((self.seq, (slot, side, price)))
+        slots, prices, volumes = (list(column) for column in zip(*bids, strict=True))
+        self.rows.append((first, self.seq, "place", side, slots, prices, volumes))
+
+    def change(self, number: int, price: int, volume: int) -> None:
+        bid_seq = list(self.open)[number % len(self.open)]
+        old, old_volume = self.open[bid_seq]
+        slot, side, old_price = old
+        self.seq += 1
+        self.open[bid_seq] = ((slot, side, price), volume)
+        self.touched += [(self.seq, old), (self.seq, (slot, side, price))]
+        self.rows.append((self.seq, self.seq, "change", side, [slot, slot], [old_price, price], [-old_volume, volume]))
+
+    def withdraw(self, number: int) -> None:
+        (slot, side, price), volume = self.open.pop(list(self.open)[number % len(self.open)])
+        self.seq += 1
+        self.touched.append((self.seq, (slot, side, price)))
+        self.rows.append((self.seq, self.seq, "withdraw", side, [slot], [price], [-volume]))
+
+    def close(self) -> None:
+        self.seq += 1
+        self.closed_seq = self.seq
+        self.rows.append((self.seq, self.seq, "close", None, [], [], []))
+
+    def aggregate(self) -> list[tuple[Level, int]]:
+        """Every level that ever was, with the event that touched it last."""
+        volumes: Counter[Key] = Counter()
+        counts: Counter[Key] = Counter()
+        for key, volume in self.open.values():
+            volumes[key] += volume
+            counts[key] += 1
+        changed = {key: seq for seq, key in self.touched}
+        return [(Level(*key, volumes[key], counts[key]), seq) for key, seq in sorted(changed.items())]
+
+    def levels(self, slots: Collection[int] = DAY) -> list[Level]:
+        return [level for level, _ in self.aggregate() if level.bids and level.slot in slots]
 
 
 @st.composite
-def books(draw: st.DrawFn) -> list[Level]:
-    keys = st.tuples(st.integers(1, 96), st.sampled_from(["B", "S"]), st.integers(-2000, 2000))
-    amounts = st.tuples(st.integers(0, 2**53 - 1), st.integers(1, 500))
-    entries = draw(st.dictionaries(keys, amounts, max_size=12))
-    return [
-        Level(slot, "B" if side == "B" else "S", price, volume, bids if volume else 0)
-        for (slot, side, price), (volume, bids) in entries.items()
-    ]
-
-
-def take(
-    levels: Iterable[Level], indicatives: Iterable[Indicative] = (), slots: list[int] | None = None, **other: Any
-) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        "channel": "book:2026-11-23",
-        "epoch": "k3f9",
-        "seq": 48230,
-        "gate": GATE,
-        "state": "open",
-        "price_tick": Tick(Decimal("0.01")),
-        "volume_tick": Tick(Decimal("0.001")),
-    }
-    return dict(snapshot(levels=levels, indicatives=indicatives, slots=slots, **(values | other)))
-
-
-def test_the_oracle_knows_the_check_value_of_crc_32() -> None:
-    assert crc_by_hand(b"123456789") == 0xCBF43926
-
-
-def test_a_slot_checksum_covers_its_levels_buys_first_and_prices_numerically() -> None:
-    levels = [
-        Level(12, "S", 1000, 5, 1),
-        Level(12, "B", 1000, 33700, 2),
-        Level(12, "S", 910, 33700, 1),
-        Level(12, "B", 425, 120000, 3),
-        Level(12, "B", -5, 7, 1),
-        Level(12, "B", -40, 8, 1),
-    ]
-    text = b"B,-40,8,1;B,-5,7,1;B,425,120000,3;B,1000,33700,2;S,910,33700,1;S,1000,5,1;"
-    assert slot_crc(levels) == slot_crc(reversed(levels)) == crc_by_hand(text)
-
-
-def test_an_empty_slot_has_checksum_0() -> None:
-    assert slot_crc([]) == 0
-    assert slot_crc([Level(12, "B", 425, 0, 0)]) == 0
-
-
-def test_a_tombstone_does_not_count_in_a_checksum() -> None:
-    level = Level(12, "B", 425, 120000, 3)
-    assert slot_crc([level, Level(12, "S", 1, 0, 0)]) == slot_crc([level])
-
-
-def test_the_book_checksum_covers_96_big_endian_words() -> None:
-    levels = [Level(13, "S", 910, 33700, 1), Level(1, "B", 5, 1, 1), Level(96, "B", 425, 120000, 3)]
-    words = [0] * 96
-    words[0] = crc_by_hand(b"B,5,1,1;")
-    words[12] = crc_by_hand(b"S,910,33700,1;")
-    words[95] = crc_by_hand(b"B,425,120000,3;")
-    assert book_crc(levels) == crc_by_hand(b"".join(word.to_bytes(4, "big") for word in words))
-
-
-def test_the_checksum_of_an_empty_book_is_that_of_384_zero_bytes() -> None:
-    assert book_crc([]) == crc_by_hand(bytes(384))
-
-
-def test_a_filtered_checksum_covers_its_slots_in_ascending_order() -> None:
-    levels = [Level(13, "S", 910, 33700, 1), Level(2, "B", 5, 1, 1), Level(50, "B", 425, 120000, 3)]
-    expected = crc_by_hand(pack(">3I", crc_by_hand(b"B,5,1,1;"), 0, crc_by_hand(b"S,910,33700,1;")))
-    assert book_crc(levels, [13, 2, 7]) == expected
-    assert book_crc(levels, {2, 7, 13}) == expected
-    assert book_crc(levels, [2, 2, 7, 13]) == expected
-
-
-@given(books(), st.randoms(use_true_random=False))
-@settings(deadline=None, max_examples=200)
-def test_checksums_do_not_depend_on_the_order_of_levels(levels: list[Level], random: Any) -> None:
-    shuffled = levels.copy()
-    random.shuffle(shuffled)
-    assert book_crc(shuffled) == book_crc(levels) == book_crc(levels, range(1, 97))
-
-
-@given(books())
-@settings(deadline=None, max_examples=100)
-def test_a_checksum_is_the_one_that_its_rule_spells_out(levels: list[Level]) -> None:
-    words = b""
-    for slot in range(1, 97):
-        text = "".join(
-            f"{side},{price},{volume},{bids};"
-            for side in "BS"
-            for price, volume, bids in sorted((x[2], x[3], x[4]) for x in levels if x[:2] == (slot, side) and x[3])
+def days(draw: st.DrawFn) -> list[Bids]:
+    """A day as it stands after each of its rows."""
+    slots, prices, volumes = st.sampled_from(SLOTS), st.integers(-3, 3), st.integers(1, 9)
+    number = st.integers(0, 99)
+    steps: list[tuple[Any, ...]] = draw(
+        st.lists(
+            st.tuples(
+                st.just("place"),
+                st.sampled_from(["B", "S"]),
+                st.lists(st.tuples(slots, prices, volumes), min_size=1, max_size=6),
+            )
+            | st.tuples(st.just("change"), number, prices, volumes)
+            | st.tuples(st.just("withdraw"), number),
+            max_size=25,
         )
-        words += crc_by_hand(text.encode()).to_bytes(4, "big")
-    assert book_crc(levels) == crc_by_hand(words)
-
-
-def test_a_snapshot_reads_as_the_protocol_shows_it() -> None:
-    levels = [Level(13, "S", 910, 33700, 1), Level(12, "B", 425, 120000, 3)]
-    text = orjson.dumps(take(levels, [Indicative(12, 431, 98000)])).decode()
-    assert text == (
-        '{"t":"snap","ch":"book:2026-11-23","ep":"k3f9","seq":48230,"gate":"2026-11-22T18:30:00Z","state":"open",'
-        '"ticks":{"price":"0.01","volume":"0.001"},"lv":[[12,"B",425,120000,3],[13,"S",910,33700,1]],'
-        f'"ind":[[12,431,98000]],"crc":{book_crc(levels)}}}'
     )
+    if draw(st.booleans()):
+        steps.append(("close",))
+    return list(_live(steps))
 
 
-@given(books(), st.lists(st.integers(1, 96), unique=True) | st.none())
-@settings(deadline=None, max_examples=200)
-def test_a_snapshot_carries_what_its_checksum_covers(levels: list[Level], slots: list[int] | None) -> None:
-    snap = take(levels, slots=slots)
-    rebuilt = [Level(*entry) for entry in snap["lv"]]
-    assert rebuilt == sorted(x for x in levels if x.volume_ticks and (slots is None or x.slot in slots))
-    assert snap["crc"] == book_crc(rebuilt, slots)
+def _live(steps: Sequence[Any]) -> Iterator[Bids]:
+    bids = Bids()
+    for name, *more in steps:
+        if bids.open or name not in ("change", "withdraw"):
+            getattr(bids, name)(*more)
+            yield Bids(list(bids.rows), dict(bids.open), list(bids.touched), bids.seq, bids.closed_seq)
 
 
-def test_a_filtered_snapshot_holds_only_its_slots_in_ascending_order() -> None:
-    levels = [Level(slot, side, 100 + slot, 5, 1) for slot in (50, 13, 2) for side in _sides()]
-    snap = take(levels, [Indicative(slot, 9, 5) for slot in (50, 13, 2)], slots=[13, 2])
-    assert [entry[:2] for entry in snap["lv"]] == [[2, "B"], [2, "S"], [13, "B"], [13, "S"]]
-    assert snap["ind"] == [[2, 9, 5], [13, 9, 5]]
-    assert snap["crc"] == book_crc(levels, [2, 13]) != book_crc(levels)
+def lived(bids: Bids, rule: PriceRule = MIDPOINT) -> Book:
+    book = Book(rule)
+    for row in bids.rows:
+        book.apply(*row)
+    return book
 
 
-def test_a_filter_of_no_slots_is_an_empty_book_and_not_the_whole() -> None:
-    snap = take([Level(2, "B", 5, 1, 1)], slots=[])
-    assert snap["lv"] == []
-    assert snap["crc"] == 0
+def restored(bids: Bids, rule: PriceRule = MIDPOINT) -> Book:
+    state: BookState = "open" if bids.closed_seq is None else "closed"
+    return Book.restore(rule, seq=bids.seq, state=state, closed_seq=bids.closed_seq, levels=bids.aggregate())
 
 
-def test_a_snapshot_names_only_slots_that_would_clear() -> None:
-    snap = take([], [Indicative(3, None, 0), Indicative(2, -5, 7), Indicative(1, 0, 9)])
-    assert snap["ind"] == [[1, 0, 9], [2, -5, 7]]
+def merged(copy: Sequence[Level], changes: Sequence[Level]) -> list[Level]:
+    """What a client makes of its copy and an update."""
+    kept = {level[:3]: level for level in [*copy, *changes]}
+    return sorted(level for level in kept.values() if level.volume_ticks)
 
 
-def test_the_gate_is_shown_in_utc_whatever_zone_it_came_in() -> None:
-    india = timezone(timedelta(hours=5, minutes=30))
-    assert take([], gate=GATE.astimezone(india))["gate"] == "2026-11-22T18:30:00Z"
-    with pytest.raises(ValueError, match="time zone"):
-        take([], gate=datetime(2026, 11, 22, 18, 30))  # noqa: DTZ001 - the fault under test
+# How many changes the trail may keep beyond what it needs: with none it is compacted all the time.
+SLACK = st.sampled_from([0, 3, 1024])
+FILTER = st.lists(st.sampled_from((*SLOTS, 13)), unique=True)
 
 
-def test_tick_sizes_are_shown_as_plain_decimals() -> None:
-    snap = take([], price_tick=Tick(Decimal("0.05")), volume_tick=Tick(Decimal("1E+1")))
-    assert snap["ticks"] == {"price": "0.05", "volume": "10"}
+@given(days(), FILTER)
+@settings(deadline=None, max_examples=100)
+def test_levels_and_state_are_those_of_adding_up_all_bids_again(day: list[Bids], slots: list[int]) -> None:
+    book = Book(MIDPOINT)
+    for bids in day:
+        book.apply(*bids.rows[-1])
+        assert book.levels() == bids.levels()
+        assert book.levels(slots) == book.levels(frozenset(slots)) == bids.levels(slots)
+        assert (book.seq, book.closed_seq) == (bids.seq, bids.closed_seq)
+        assert book.state == ("open" if bids.closed_seq is None else "closed")
 
 
-def test_the_indicative_price_is_that_of_the_auction_on_the_levels() -> None:
-    levels = [
-        Level(7, "B", 500, 100, 1),
-        Level(7, "S", 300, 60, 2),
-        Level(7, "S", 450, 40, 1),
-        Level(2, "S", 10, 5, 1),
-        Level(2, "B", 9, 5, 1),
-        Level(90, "B", -1, 3, 1),
-        Level(90, "S", -4, 3, 1),
-        Level(91, "B", 5, 0, 0),
-    ]
-    assert indicative(levels, PriceRule.MIDPOINT) == [(2, None, 0), (7, 475, 100), (90, -3, 3), (91, None, 0)]
-    assert indicative(levels, PriceRule.SELLER)[1] == Indicative(7, 450, 100)
-    assert indicative(levels, PriceRule.BUYER)[1] == Indicative(7, 500, 100)
-    assert indicative([], PriceRule.MIDPOINT) == []
+@given(days(), FILTER, st.randoms(use_true_random=False))
+@settings(deadline=None, max_examples=100)
+def test_checksums_are_those_of_the_levels_whenever_they_are_asked_for(
+    day: list[Bids], slots: list[int], chance: Any
+) -> None:
+    book = Book(MIDPOINT)
+    for bids in day:
+        book.apply(*bids.rows[-1])
+        asked = chance.choice(SLOTS)
+        assert book.slot_crc(asked) == slot_crc(bids.levels([asked]))
+        if chance.random() < 0.5:
+            assert book.crc() == book_crc(bids.levels())
+            assert book.crc(slots) == book_crc(bids.levels(), slots)
 
 
-def _sides() -> tuple[Side, Side]:
-    return "B", "S"
+@given(days(), st.sampled_from(PriceRule), st.randoms(use_true_random=False))
+@settings(deadline=None, max_examples=100)
+def test_indicative_prices_are_those_of_the_auction_whenever_they_are_asked_for(
+    day: list[Bids], rule: PriceRule, chance: Any
+) -> None:
+    book = Book(rule)
+    for bids in day:
+        book.apply(*bids.rows[-1])
+        asked = chance.sample(SLOTS, chance.randrange(5))
+        clearing = {entry.slot: entry for entry in indicative(bids.levels(), rule)}
+        assert book.indicatives(asked) == [clearing.get(slot, Indicative(slot, None, 0)) for slot in sorted(asked)]
+
+
+@given(days(), FILTER, SLACK)
+@settings(deadline=None, max_examples=100)
+def test_an_update_leads_from_any_event_to_the_present(day: list[Bids], slots: list[int], slack: int) -> None:
+    with patch("market.trail._SLACK", slack):
+        book = Book(MIDPOINT)
+        copies = {0: list[Level]()}
+        for bids in day:
+            book.apply(*bids.rows[-1])
+            copies[bids.seq] = book.levels()
+            aggregate = bids.aggregate()
+            for since in range(bids.seq + 2):
+                expected = [level for level, seq in aggregate if seq > since]
+                assert book.changed_since(since) == expected
+                assert book.changed_since(since, slots) == [level for level in expected if level.slot in slots]
+            for since, copy in copies.items():
+                assert merged(copy, book.changed_since(since)) == book.levels()
+
+
+@given(days(), st.integers(0, 25), st.sampled_from(PriceRule), SLACK)
+@settings(deadline=None, max_examples=100)
+def test_a_restored_book_behaves_like_the_one_that_lived_through_it(
+    day: list[Bids], point: int, rule: PriceRule, slack: int
+) -> None:
+    with patch("market.trail._SLACK", slack):
+        at = day[point % len(day)] if day else Bids()
+        one, other = lived(at, rule), restored(at, rule)
+        for row in [None, *(day[-1].rows[len(at.rows) :] if day else [])]:
+            if row is not None:
+                one.apply(*row)
+                other.apply(*row)
+            assert (one.seq, one.state, one.closed_seq) == (other.seq, other.state, other.closed_seq)
+            assert one.levels() == other.levels()
+            assert one.crc() == other.crc()
+            assert one.indicatives(SLOTS) == other.indicatives(SLOTS)
+            for since in range(one.seq + 1):
+                assert one.changed_since(since) == other.changed_since(since)
+
+
+def placed() -> Book:
+    """Two bids on one level, one on another."""
+    book = Book(MIDPOINT)
+    book.apply(1, 3, "place", "S", [41, 41, 42], [425, 425, 430], [1000, 500, 70])
+    return book
+
+
+def test_a_level_that_is_gone_comes_as_nothing_with_no_bids() -> None:
+    book = placed()
+    book.apply(4, 4, "withdraw", "S", [42], [430], [-70])
+    assert book.levels() == [Level(41, "S", 425, 1500, 2)]
+    assert book.changed_since(3) == [Level(42, "S", 430, 0, 0)]
+    assert book.slot_crc(42) == 0
+
+
+def test_a_row_that_does_not_follow_is_refused_and_changes_nothing() -> None:
+    for first in (1, 3, 5):
+        book = placed()
+        with pytest.raises(LogGap, match=f"event 3, and the row begins with event {first}"):
+            book.apply(first, first, "place", "S", [41], [425], [1])
+        assert book.levels() == placed().levels()
+        book.apply(4, 4, "place", "S", [41], [425], [1])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param((4, 4, "swap", "S", [41], [425], [1]), id="unknown kind"),
+        pytest.param((4, 4, "place", "X", [41], [425], [1]), id="unknown side"),
+        pytest.param((4, 4, "place", None, [41], [425], [1]), id="no side"),
+        pytest.param((4, 4, "place", "S", [0], [425], [1]), id="slot 0"),
+        pytest.param((4, 4, "place", "S", [97], [425], [1]), id="slot 97"),
+        pytest.param((4, 4, "withdraw", "S", [97], [425], [-1]), id="withdrawn from slot 97"),
+        pytest.param((4, 4, "place", "S", [41], [425], [0]), id="placed without volume"),
+        pytest.param((4, 5, "place", "S", [41, 41], [425, 425], [1, -1]), id="placed with a negative volume"),
+        pytest.param((4, 3, "place", "S", [], [], []), id="placed nothing"),
+        pytest.param((4, 5, "place", "S", [41], [425], [1]), id="fewer bids than events"),
+        pytest.param((4, 4, "place", "S", [41, 41], [425, 425], [1, 1]), id="more bids than events"),
+        pytest.param((4, 5, "place", "S", [41, 41], [425], [1, 1]), id="too few prices"),
+        pytest.param((4, 5, "place", "S", [41, 41], [425, 425], [1]), id="too few volumes"),
+        pytest.param((4, 4, "change", "S", [41], [425], [-500]), id="changed to nothing"),
+        pytest.param((4, 4, "change", "S", [41, 41], [425, 425], [-500, -500]), id="changed to a negative volume"),
+        pytest.param((4, 5, "change", "S", [41, 41], [425, 426], [-500, 500]), id="one change, two events"),
+        pytest.param((4, 4, "withdraw", "S", [], [], []), id="withdrawn nothing"),
+        pytest.param((4, 5, "withdraw", "S", [42], [430], [-70]), id="one withdrawal, two events"),
+        pytest.param((4, 4, "withdraw", "S", [42], [430], [70]), id="withdrawn a positive volume"),
+        pytest.param((4, 4, "withdraw", "S", [42], [431], [-70]), id="a level that never was"),
+        pytest.param((4, 4, "withdraw", "B", [42], [430], [-70]), id="a level of the other side"),
+        pytest.param((4, 4, "withdraw", "S", [42], [430], [-71]), id="more volume than there is"),
+        pytest.param((4, 4, "withdraw", "S", [42], [430], [-69]), id="volume without bids"),
+        pytest.param((4, 4, "withdraw", "S", [41], [425], [-1500]), id="bids without volume"),
+        pytest.param((4, 5, "close", None, [], [], []), id="one gate, two events"),
+    ],
+)
+def test_a_log_that_no_bids_can_have_written_is_refused(row: Row) -> None:
+    book = placed()
+    with pytest.raises(BrokenLog):
+        book.apply(*row)
+
+
+def test_a_withdrawal_from_a_level_that_is_gone_is_refused() -> None:
+    book = placed()
+    book.apply(4, 4, "withdraw", "S", [42], [430], [-70])
+    with pytest.raises(BrokenLog):
+        book.apply(5, 5, "withdraw", "S", [42], [430], [-70])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param((5, 5, "place", "S", [41], [425], [1]), id="place"),
+        pytest.param((5, 5, "change", "S", [42, 42], [430, 431], [-70, 70]), id="change"),
+        pytest.param((5, 5, "withdraw", "S", [42], [430], [-70]), id="withdraw"),
+        pytest.param((5, 5, "close", None, [], [], []), id="close"),
+    ],
+)
+def test_nothing_follows_the_gate(row: Row) -> None:
+    book = placed()
+    book.apply(4, 4, "close", None, [], [], [])
+    assert (book.state, book.closed_seq, book.changed_since(3)) == ("closed", 4, [])
+    with pytest.raises(BrokenLog, match="the book is closed"):
+        book.apply(*row)
+    assert book.levels() == placed().levels()
+
+
+@pytest.mark.parametrize(
+    "level",
+    [Level(41, "S", 425, -1, 1), Level(41, "S", 425, 1, -1), Level(41, "S", 425, 0, 1), Level(41, "S", 425, 1, 0)],
+    ids=["negative volume", "negative count", "bids without volume", "volume without bids"],
+)
+def test_an_aggregate_that_no_bids_add_up_to_is_refused(level: Level) -> None:
+    with pytest.raises(BrokenLog, match="no bids add up"):
+        Book.restore(MIDPOINT, seq=1, state="open", closed_seq=None, levels=[(level, 1)])
+
+
+def test_a_book_knows_the_events_up_to_its_own() -> None:
+    assert [placed().is_known_since(seq) for seq in (-1, 0, 2, 3, 4)] == [False, True, True, True, False]
+
+
+def test_an_empty_book_is_open_at_event_0() -> None:
+    book = Book(MIDPOINT)
+    assert (book.seq, book.state, book.closed_seq, book.levels(), book.changed_since(0)) == (0, "open", None, [], [])
+    assert book.crc() == book_crc([])
+    assert book.indicatives([96, 1, 1]) == [Indicative(1, None, 0), Indicative(96, None, 0)]
+
+
+def test_a_trail_stays_short_however_often_its_levels_change() -> None:
+    trail = Trail()
+    tallies = [Tally(1, "B", price) for price in range(100)]
+    for seq in range(1, 50_001):
+        trail.mark(seq)
+        tally = tallies[seq * 7 % 90]
+        tally.seq = seq
+        trail.tallies.append(tally)
+    assert len(trail.tallies) < 2 * 90 + 1024 + 2
+    assert trail.since(49_995) == {tallies[seq * 7 % 90] for seq in range(49_996, 50_001)}
+    assert trail.since(0) == {tallies[number] for number in range(90)}
+
+
+def test_recent_changes_are_found_without_a_look_at_the_others() -> None:
+    """Counted in levels looked at, not in seconds."""
+    looks: list[int] = []
+
+    class Watched(Tally):
+        def __getattribute__(self, name: str) -> Any:
+            if name == "seq":
+                looks.append(1)
+            return super().__getattribute__(name)
+
+    trail = Trail()
+    tallies = [Watched(1, "B", price) for price in range(5000)]
+    for seq, tally in enumerate(tallies, start=1):
+        tally.seq = seq
+    trail.refill(list[Tally](tallies))
+    for seq in range(5001, 5004):
+        trail.mark(seq)
+        tallies[seq - 5001].seq = seq
+        trail.tallies.append(tallies[seq - 5001])
+    looks.clear()
+    assert trail.since(5000) == set(tallies[:3])
+    assert len(looks) < 100

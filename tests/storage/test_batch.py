@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.batch import MAX_LEVEL_TICKS, Batch, HeldBid, growing_levels
+from storage.batch import MAX_LEVEL_TICKS, Batch, HeldAccount, HeldBid, growing_levels
 from storage.commands import Amend, Change, Place, Withdraw
 from storage.errors import BidNotFound, BidNotOpen, BookError, GateClosed, LevelFull, TooManyOpenBids
 
@@ -15,7 +15,8 @@ DAY = date(2026, 11, 23)
 
 
 def new_batch(**more: Any) -> Batch:
-    settings = {"is_open": True, "max_open_bids": 100, "held": {}, "open_bids": {}}
+    accounts = {account: HeldAccount(0, 0) for account in (1, 2, 3, 7, 8)}
+    settings = {"is_open": True, "max_open_bids": 100, "held": {}, "accounts": accounts}
     return Batch(DAY, 0, 0, **{**settings, **more})
 
 
@@ -28,7 +29,7 @@ def test_a_placement_takes_one_event_for_each_bid() -> None:
     receipt = batch.apply(7, Place("S", [1, 2, 3], [400, 401, 402], [10, 20, 30]))
     assert (receipt.seq, [bid.bid_seq for bid in receipt.bids]) == (3, [1, 2, 3])
     assert [(row.first_seq, row.last_seq, row.kind) for row in batch.rows] == [(1, 3, "place")]
-    assert batch.open_bids == {7: 3}
+    assert batch.accounts[7] == HeldAccount(last_seq=1, open_bids=3, first_seq=1)
 
 
 def test_a_closed_gate_refuses_all_and_does_nothing() -> None:
@@ -50,16 +51,16 @@ def test_another_account_s_bid_does_not_exist_even_after_the_gate() -> None:
 def test_of_a_change_and_a_withdrawal_in_one_batch_the_later_finds_what_the_earlier_left() -> None:
     batch = new_batch(held={1: HeldBid(7, "S", 41, 400, 10, False)})
     batch.last_seq = 1
-    batch.open_bids[7] = 1
+    batch.accounts[7].open_bids = 1
     batch.apply(7, Withdraw(1))
     with pytest.raises(BidNotOpen):
         batch.apply(7, Amend(1, 500, None))
     assert [(row.kind, row.first_seq) for row in batch.rows] == [("withdraw", 2)]
-    assert batch.open_bids[7] == 0
+    assert batch.accounts[7].open_bids == 0
 
 
 def test_too_many_open_bids_refuse_the_whole_placement() -> None:
-    batch = new_batch(max_open_bids=3, open_bids={7: 2})
+    batch = new_batch(max_open_bids=3, accounts={7: HeldAccount(0, 2)})
     with pytest.raises(TooManyOpenBids, match="may hold 3 open bids for a delivery day; 2 are open"):
         batch.apply(7, Place("S", [1, 2], [400, 400], [10, 10]))
     assert batch.rows == []
@@ -126,18 +127,25 @@ def test_the_events_add_up_to_the_bids(changes: list[tuple[int, Change]]) -> Non
             expected[key] = (volume + held.volume, count + 1)
     built: dict[tuple[int, str, int], tuple[int, int]] = {}
     next_seq = 1
+    own: dict[int | None, list[int | None]] = {}
     for row in batch.rows:
         assert row.first_seq == next_seq
         next_seq = row.last_seq + 1
+        own.setdefault(row.account_id, []).append(row.account_seq)
         for slot, price, volume in zip(row.slots, row.prices, row.volumes, strict=True):
             key = (slot, row.side or "", price)
             total, count = built.get(key, (0, 0))
             built[key] = (total + volume, count + (1 if volume > 0 else -1))
     assert next_seq == batch.last_seq + 1
+    # Each account's own numbers are 1, 2, 3, ... with one for every request that did something.
+    assert own == {account: list(range(1, len(numbers) + 1)) for account, numbers in own.items()}
+    assert {account: held.last_seq for account, held in batch.accounts.items() if held.first_seq} == {
+        account: len(numbers) for account, numbers in own.items()
+    }
     assert {key: level for key, level in built.items() if level != (0, 0)} == expected
     for account in (1, 2, 3):
         is_open = [held for held in bids.values() if held.account_id == account and not held.is_withdrawn]
-        assert batch.open_bids.get(account, 0) == len(is_open) <= 8
+        assert batch.accounts[account].open_bids == len(is_open) <= 8
 
 
 def test_growing_levels_names_every_level_that_may_grow() -> None:

@@ -1,9 +1,11 @@
 """The writer: batches that share a commit and nothing else, and what becomes of them when PostgreSQL is cut."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 import orjson
@@ -13,12 +15,24 @@ from market.calendar import Calendar
 from storage import book, book_transaction
 from storage.commands import Amend, Change, Command, IdempotencyKey, Place, Receipt, Withdraw
 from storage.database import Database
-from storage.errors import BidNotFound, BidNotOpen, DatabaseUnavailable, GateClosed, KeyReused
+from storage.errors import AccountGone, BidNotFound, BidNotOpen, DatabaseUnavailable, GateClosed, KeyReused
 from storage.sql import QUERIES
 from storage.writer import BookWriter
+from tests.account_log import assert_sequences_are_whole, make_accounts, own_numbers
+from tests.mutants import meeting, mutate
 
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 CALENDAR = Calendar(timedelta(hours=24))
 DAY = CALENDAR.today(datetime.now(UTC)) + timedelta(days=2)
+
+
+@pytest.fixture
+async def database_url(database_url: str) -> str:
+    """A database with accounts 1 to 50."""
+    opened = await asyncpg.connect(database_url)
+    await make_accounts(opened, 50)
+    await opened.close()
+    return database_url
 
 
 @pytest.fixture
@@ -135,33 +149,118 @@ async def test_a_key_is_forgotten_after_a_day(
     assert orjson.loads(await writer.submit(command(one(), key="k", body=b"b")))["seq"] == 2
 
 
-async def test_a_key_taken_by_another_transaction_meanwhile_gives_its_answer(
-    database: Database, connection: "asyncpg.Connection[asyncpg.Record]", monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The one way past the day's lock: two days at once, one key. The later commit must not stand beside the first."""
-    first, second = (BookWriter(database, CALENDAR, max_open_bids=10) for _ in range(2))
-    both_decided = asyncio.Barrier(2)
-    waited: set[int] = set()
+TWO_DAYS = (DAY, DAY + timedelta(days=1))
 
-    async def wait_before_keeping(*args: Any) -> bool:
-        from storage.idempotency import keep_responses
 
-        if id(asyncio.current_task()) not in waited:
-            waited.add(id(asyncio.current_task()))
-            await both_decided.wait()
-        return await keep_responses(*args)
+@pytest.fixture
+async def writers(database: Database) -> AsyncIterator[tuple[BookWriter, BookWriter]]:
+    """As in two processes, one for each of TWO_DAYS: the day's lock does not keep them apart."""
+    opened = BookWriter(database, CALENDAR, max_open_bids=1000), BookWriter(database, CALENDAR, max_open_bids=1000)
+    for each in opened:
+        each.start()
+    yield opened
+    for each in opened:
+        await each.close()
 
-    monkeypatch.setattr("storage.book_transaction.keep_responses", wait_before_keeping)
-    first.start()
-    second.start()
-    answers = await asyncio.gather(
-        first.submit(command(one(), key="k", body=b"a")),
-        second.submit(command(one(), key="k", body=b"a", day=DAY + timedelta(days=1))),
+
+def both_decide_before_either_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for accounts, and the next two transactions have read all that they need before either writes."""
+    mutate(monkeypatch, "book/lock_accounts", "FOR UPDATE OF f", "")
+    meet, keep = meeting(2), book_transaction._keep
+
+    async def meet_and_keep(*args: Any) -> None:
+        await meet()
+        await keep(*args)
+
+    monkeypatch.setattr(book_transaction, "_keep", meet_and_keep)
+
+
+async def place_on_both_days(writers: tuple[BookWriter, BookWriter], accounts: Sequence[int]) -> None:
+    """The same accounts on both days at once, in opposite orders."""
+    await asyncio.gather(
+        *(writers[0].submit(command(one(), account=account, day=TWO_DAYS[0])) for account in accounts),
+        *(writers[1].submit(command(one(), account=account, day=TWO_DAYS[1])) for account in reversed(accounts)),
     )
-    assert answers[0] == answers[1]
-    assert len(await events(connection)) == 1
-    await first.close()
-    await second.close()
+
+
+async def test_writers_of_two_days_take_whole_numbers_of_the_same_accounts_without_a_deadlock(
+    writers: tuple[BookWriter, BookWriter], connection: Connection
+) -> None:
+    for _ in range(20):
+        await place_on_both_days(writers, range(1, 21))
+    await assert_sequences_are_whole(connection)
+    assert await own_numbers(connection) == {account: list(range(1, 41)) for account in range(1, 21)}
+    deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    assert await connection.fetchval(deadlocks) == 0
+
+
+async def test_without_the_locks_of_accounts_writers_of_two_days_repeat_a_number(
+    writers: tuple[BookWriter, BookWriter], connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both_decide_before_either_writes(monkeypatch)
+    await place_on_both_days(writers, [7])
+    assert await own_numbers(connection) == {7: [1, 1]}
+
+
+async def use_a_key_on_both_days(writers: tuple[BookWriter, BookWriter], key: str) -> list[bytes]:
+    return await asyncio.gather(
+        *(each.submit(command(one(), key=key, body=b"a", day=day)) for each, day in zip(writers, TWO_DAYS, strict=True))
+    )
+
+
+async def test_a_key_used_on_two_days_at_once_places_once(
+    writers: tuple[BookWriter, BookWriter], connection: Connection
+) -> None:
+    for number in range(15):
+        answers = await use_a_key_on_both_days(writers, f"k{number}")
+        assert answers[0] == answers[1]
+    assert len(await events(connection)) == 15
+
+
+async def test_without_the_locks_of_accounts_a_key_used_on_two_days_at_once_places_twice(
+    writers: tuple[BookWriter, BookWriter], connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both_decide_before_either_writes(monkeypatch)
+    await use_a_key_on_both_days(writers, "k")
+    assert len(await events(connection)) == 2
+
+
+async def test_numbers_of_an_account_are_whole_whatever_is_asked(writer: BookWriter, connection: Connection) -> None:
+    """Refusals, replays and members that break their batch take no number, and leave none out."""
+    chance = random.Random(5)
+    done = 0
+
+    def broken(_: Receipt) -> bytes:
+        raise RuntimeError("cannot be rendered")
+
+    def asked() -> Command:
+        account, day = chance.randint(1, 4), chance.choice(TWO_DAYS)
+        changes: list[Change] = [
+            one(chance.randint(1, 9)),
+            Place("B", [1, 2, 3], [5, 6, 7], [1, 1, 1]),
+            Amend(chance.randint(1, 60), chance.randint(1, 9), None),
+            Withdraw(chance.randint(1, 60)),
+        ]
+        change = chance.choice(changes)
+        made = command(change, account=account, day=day, key=chance.choice([None, f"k{chance.randint(1, 40)}"]))
+        return replace(made, render=broken) if chance.random() < 0.03 else made
+
+    for _ in range(40):
+        answers = await asyncio.gather(*(writer.submit(asked()) for _ in range(10)), return_exceptions=True)
+        assert {type(answer) for answer in answers} <= {bytes, BidNotFound, BidNotOpen, RuntimeError}
+        done += sum(isinstance(answer, bytes) for answer in answers)
+    await assert_sequences_are_whole(connection)
+    # Some answers were given again; each request that did something has one row and one number.
+    assert 100 < sum(map(len, (await own_numbers(connection)).values())) == len(await events(connection)) < done
+
+
+async def test_an_account_that_is_gone_is_refused_alone(writer: BookWriter, connection: Connection) -> None:
+    await connection.execute("DELETE FROM accounts WHERE id = 2")
+    answers = await asyncio.gather(
+        *(writer.submit(command(one(), account=account)) for account in (1, 2, 3)), return_exceptions=True
+    )
+    assert [type(answer) for answer in answers] == [bytes, AccountGone, bytes]
+    assert await own_numbers(connection) == {1: [1], 3: [1]}
 
 
 class MovableGate(Calendar):

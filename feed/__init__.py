@@ -1,0 +1,1 @@
+"""The live feed: from the event log to every subscriber's socket."""

@@ -1,0 +1,114 @@
+"""One delivery day's book as the feed tells it: snapshots, updates and checksums as frames.
+
+What lives here: which messages lead a client from one sequence number to the present. What must not: sockets, or
+reading the log (follower.py).
+"""
+
+import hashlib
+from collections.abc import Collection
+from datetime import date, datetime
+
+import orjson
+
+from feed import messages
+from feed.frames import text_frame
+from feed.rules import FeedRules
+from market.book import Book, BookState
+from market.snapshot import snapshot
+
+
+def epoch(base: str, subject: str) -> str:
+    """A short name of one history of a sequence: another one after a restore that lost events. `base` is the
+    database's identity, `subject` what the sequence belongs to."""
+    return hashlib.sha256(f"{base}/{subject}".encode()).hexdigest()[:8]
+
+
+class DayBook:
+    """A book with its channel, epoch and gate. Frames are made from the book as it stands when they are asked for."""
+
+    __slots__ = ("_kept", "_rules", "book", "channel", "day", "epoch", "gate_at")
+
+    def __init__(self, day: date, book: Book, identity: str, rules: FeedRules) -> None:
+        self.day = day
+        self.book = book
+        self.channel = f"book:{day.isoformat()}"
+        self.epoch = epoch(identity, day.isoformat())
+        self.gate_at = rules.calendar.gate_at(day)
+        self._rules = rules
+        # The whole book's snapshot: sequence number, state, JSON, frame.
+        self._kept: tuple[int, BookState, bytes, bytes] | None = None
+
+    def snapshot(self, now: datetime, slots: Collection[int] | None = None) -> bytes:
+        """The snapshot as JSON; of `slots` only, checksum included, if given. Past the gate the book shows as closed,
+        also in the moment before the gate's event is in the log."""
+        if slots is None:
+            return self._whole(now)[2]
+        return self._make(now, slots)
+
+    def snap_frame(self, now: datetime, slots: Collection[int] | None) -> bytes:
+        """The frame of `snapshot`."""
+        if slots is None:
+            return self._whole(now)[3]
+        return text_frame(self._make(now, slots))
+
+    def lead(self, since: int, slots: Collection[int] | None, ts_ms: int) -> bytes:
+        """The frames that lead a client from sequence number `since` to the present, one after another; levels of any
+        number of events are merged into one update, the gate's event has a message of its own."""
+        book, frames = self.book, []
+        if book.closed_seq is not None and since < book.closed_seq:
+            before = book.closed_seq - 1
+            if since < before:
+                frames.append(self._update(since, before, slots, ts_ms))
+            frames.append(
+                messages.gate(channel=self.channel, epoch=self.epoch, prev=before, seq=book.closed_seq, state="closed")
+            )
+            since = book.closed_seq
+        if since < book.seq:
+            frames.append(self._update(since, book.seq, slots, ts_ms))
+        return b"".join(frames)
+
+    def position(self, slots: Collection[int] | None) -> tuple[str, int, int]:
+        """Epoch, sequence number and checksum of the present."""
+        return self.epoch, self.book.seq, self.book.crc(slots)
+
+    def _update(self, prev: int, seq: int, slots: Collection[int] | None, ts_ms: int) -> bytes:
+        book = self.book
+        levels = book.changed_since(prev, slots)
+        touched = sorted({level.slot for level in levels})
+        return messages.update(
+            channel=self.channel,
+            prev=prev,
+            seq=seq,
+            ts_ms=ts_ms,
+            levels=levels,
+            indicatives=book.indicatives(touched),
+            checksums={slot: book.slot_crc(slot) for slot in touched},
+        )
+
+    def _whole(self, now: datetime) -> tuple[int, BookState, bytes, bytes]:
+        state = self._state(now)
+        if self._kept is None or self._kept[:2] != (self.book.seq, state):
+            text = self._make(now, None)
+            self._kept = self.book.seq, state, text, text_frame(text)
+        return self._kept
+
+    def _make(self, now: datetime, slots: Collection[int] | None) -> bytes:
+        book = self.book
+        levels = book.levels(slots)
+        return orjson.dumps(
+            snapshot(
+                channel=self.channel,
+                epoch=self.epoch,
+                seq=book.seq,
+                gate=self.gate_at,
+                state=self._state(now),
+                price_tick=self._rules.price_tick,
+                volume_tick=self._rules.volume_tick,
+                levels=levels,
+                indicatives=book.indicatives(sorted({level.slot for level in levels})),
+                slots=slots,
+            )
+        )
+
+    def _state(self, now: datetime) -> BookState:
+        return "closed" if self.book.state == "open" and now >= self.gate_at else self.book.state

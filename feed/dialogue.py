@@ -1,0 +1,243 @@
+"""What a client asks for, done: one dialogue for each connection.
+
+What lives here: authentication, subscribing, and the answers. What must not: parsing (requests.py), or anything that
+happens without being asked for.
+"""
+
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+
+import structlog
+
+from auth.tokens import Purpose, TokenError
+from feed import messages
+from feed.connection import CloseCode, Connection
+from feed.day_book import DayBook
+from feed.follower import Follower
+from feed.hub import Hub
+from feed.own import OwnFeed
+from feed.registry import Registry
+from feed.requests import (
+    OPEN_BOOK_CHANNEL,
+    OWN_CHANNEL,
+    Auth,
+    ErrorCode,
+    Ping,
+    Request,
+    RequestError,
+    RequestId,
+    Resync,
+    Subscribe,
+    Unsubscribe,
+    channel_day,
+    parse,
+)
+from feed.rules import FeedRules
+from storage.errors import AccountGone, Unavailable
+from storage.sessions import Session, Sessions
+
+log = structlog.get_logger("shakti.feed")
+PURPOSES: Final = (Purpose.ACCOUNT, Purpose.OPERATOR)
+# Recognised, and of no use here.
+FOREIGN: Final = (Purpose.SHIPPER, Purpose.TRANSPORTER)
+_MAX_ERRORS: Final = 10
+
+
+class Dialogue:
+    """Serves one connection's requests, one after another."""
+
+    __slots__ = ("_clock", "_connection", "_follower", "_hub", "_own", "_registry", "_rules", "_sessions")
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        follower: Follower,
+        hub: Hub,
+        own: OwnFeed,
+        registry: Registry,
+        sessions: Sessions,
+        rules: FeedRules,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._connection = connection
+        self._follower = follower
+        self._hub = hub
+        self._own = own
+        self._registry = registry
+        self._sessions = sessions
+        self._rules = rules
+        self._clock = clock
+
+    async def handle(self, text: str) -> None:
+        """Do what one message asks for, and answer."""
+        request_id: RequestId = None
+        try:
+            request = parse(text)
+            request_id = request.id
+            await self._do(request)
+        except RequestError as fault:
+            self._refuse(fault.request_id if fault.request_id is not None else request_id, fault.code, fault.text)
+        except Unavailable:
+            text = "the database is unavailable; try again"
+            self._connection.reply(messages.error(request_id, ErrorCode.UNAVAILABLE, text))
+
+    def end(self) -> None:
+        """The connection is over: nothing is sent to it any more."""
+        self._hub.remove(self._connection)
+        if self._connection.session is not None:
+            self._own.unsubscribe(self._connection, self._connection.session.account_id)
+
+    def _refuse(self, request_id: RequestId, code: ErrorCode, text: str) -> None:
+        self._connection.reply(messages.error(request_id, code, text))
+        self._connection.errors += 1
+        if self._connection.errors >= _MAX_ERRORS:
+            self._connection.cut(CloseCode.BAD_REQUEST, "too many requests that were refused")
+
+    async def _do(self, request: Request) -> None:
+        if isinstance(request, Auth):
+            await self._authenticate(request)
+        elif isinstance(request, Ping):
+            self._answer(request.id, {"ts": int(self._clock().timestamp() * 1000)})
+        elif self._connection.session is None and not self._rules.is_book_public:
+            raise RequestError(ErrorCode.NOT_AUTHENTICATED, "authenticate first, with op auth and a token")
+        elif isinstance(request, Subscribe):
+            await self._subscribe(request)
+        elif isinstance(request, Unsubscribe):
+            self._unsubscribe(request)
+        else:
+            self._resync(request)
+
+    async def _authenticate(self, request: Auth) -> None:
+        connection = self._connection
+        try:
+            session = await self._sessions.check(request.token, *PURPOSES, *FOREIGN)
+        except TokenError:
+            connection.cut(CloseCode.INVALID_TOKEN, "invalid token")
+            return
+        if session.claims.purpose in FOREIGN:
+            connection.cut(CloseCode.FORBIDDEN, "the token of a partner opens no feed")
+            return
+        known = connection.session
+        if known is not None and _speaker(known) != _speaker(session):
+            raise RequestError(ErrorCode.FORBIDDEN, "the account must stay the same; open another connection")
+        if not self._registry.identify(connection, session):
+            connection.cut(CloseCode.TOO_MANY_CONNECTIONS, "too many connections of this account")
+            return
+        connection.expiry_step = 0
+        self._answer(request.id, messages.identity(session))
+
+    async def _subscribe(self, request: Subscribe) -> None:
+        if request.channel == OWN_CHANNEL:
+            await self._subscribe_own(request)
+            return
+        if request.channel == OPEN_BOOK_CHANNEL:
+            day = self._rules.calendar.open_day(self._clock())
+        else:
+            day = self._day_of(request.channel)
+        self._check_room(request.channel)
+        # Another process may have told it already what has not come here yet.
+        day_book = await self._follower.fresh_book(day)
+
+        def answer(is_recovered: bool, seq: int) -> bytes:
+            return messages.ok(request.id, _position(day_book, seq, is_recovered))
+
+        self._hub.subscribe(
+            self._connection,
+            request.channel,
+            day_book,
+            rate_ms=request.rate_ms,
+            slots=request.slots,
+            is_open_book=request.channel == OPEN_BOOK_CHANNEL,
+            since=request.since,
+            answer=answer,
+        )
+
+    async def _subscribe_own(self, request: Subscribe) -> None:
+        session = self._session()
+        if not self._own.has(self._connection, session.account_id):
+            self._check_room(request.channel)
+        try:
+            own_epoch, seq, is_recovered = await self._own.subscribe(
+                self._connection, session.account_id, request.since
+            )
+        except AccountGone:
+            self._connection.cut(CloseCode.FORBIDDEN, "the account is gone")
+            return
+        self._answer(
+            request.id,
+            {
+                "ch": OWN_CHANNEL,
+                "ep": own_epoch,
+                "seq": seq,
+                "recovered": is_recovered,
+                "ticks": self._rules.ticks,
+            },
+        )
+
+    def _unsubscribe(self, request: Unsubscribe) -> None:
+        if request.channel == OWN_CHANNEL:
+            session = self._connection.session
+            is_done = session is not None and self._own.unsubscribe(self._connection, session.account_id)
+        else:
+            is_done = self._hub.unsubscribe(self._connection, request.channel)
+        if not is_done:
+            raise _not_subscribed(request.channel)
+        self._answer(request.id, {"ch": request.channel})
+
+    def _resync(self, request: Resync) -> None:
+        def answer(day_book: DayBook) -> bytes:
+            return messages.ok(request.id, _position(day_book, day_book.book.seq, False))
+
+        if request.channel == OWN_CHANNEL:
+            raise RequestError(
+                ErrorCode.BAD_REQUEST, "me has no snapshot; subscribe with since, or read GET /bids/dayahead"
+            )
+        if not self._hub.resync(self._connection, request.channel, answer):
+            raise _not_subscribed(request.channel)
+
+    def _session(self) -> Session:
+        """The account that the connection speaks for. Raises RequestError."""
+        session = self._connection.session
+        if session is None:
+            raise RequestError(ErrorCode.NOT_AUTHENTICATED, "authenticate first, with op auth and a token")
+        if session.claims.purpose is not Purpose.ACCOUNT:
+            raise RequestError(ErrorCode.FORBIDDEN, "only the account of a household has data of its own")
+        if session.claims.expires_at <= self._clock():
+            raise RequestError(ErrorCode.NOT_AUTHENTICATED, "the token has expired; authenticate with a fresh one")
+        return session
+
+    def _day_of(self, channel: str) -> date:
+        day, rules = channel_day(channel), self._rules
+        today = rules.calendar.today(self._clock())
+        if day is None:
+            raise RequestError(ErrorCode.UNKNOWN_CHANNEL, "unknown channel; there are book, book:<date> and me")
+        first, last = today - timedelta(days=rules.days_back), today + timedelta(days=rules.days_ahead)
+        if not first <= day <= last:
+            text = f"unknown channel: there are books from {first.isoformat()} to {last.isoformat()}"
+            raise RequestError(ErrorCode.UNKNOWN_CHANNEL, text)
+        return day
+
+    def _check_room(self, channel: str) -> None:
+        session = self._connection.session
+        has_own = session is not None and self._own.has(self._connection, session.account_id)
+        count = self._hub.count(self._connection, besides=channel) + has_own
+        if count >= self._rules.max_subscriptions:
+            text = f"at most {self._rules.max_subscriptions} subscriptions; end one first"
+            raise RequestError(ErrorCode.TOO_MANY_SUBSCRIPTIONS, text)
+
+    def _answer(self, request_id: RequestId, more: dict[str, Any]) -> None:
+        self._connection.reply(messages.ok(request_id, more))
+
+
+def _speaker(session: Session) -> tuple[Purpose, int]:
+    return session.claims.purpose, session.claims.subject
+
+
+def _position(day_book: DayBook, seq: int, is_recovered: bool) -> dict[str, Any]:
+    return {"ch": day_book.channel, "ep": day_book.epoch, "seq": seq, "recovered": is_recovered}
+
+
+def _not_subscribed(channel: str) -> RequestError:
+    return RequestError(ErrorCode.UNKNOWN_CHANNEL, f"not subscribed to {channel}")

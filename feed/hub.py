@@ -1,0 +1,232 @@
+"""Who hears of which book, and when: the ticks of the feed.
+
+What lives here: subscriptions to books, the conflation ticks, heartbeats, the move to the next day at the gate. What
+must not: the events of any book (follower.py), single sockets (connection.py), own data (own.py).
+
+Invariant: between taking what a subscriber is told first (a snapshot, or what leads it to the present) and its entry
+into its group nothing is awaited, and a group's number never runs ahead of its book. So what a member gets next begins
+at or before where it stands, and no event is between.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from datetime import date, datetime
+from typing import Final
+
+import structlog
+
+from feed import messages
+from feed.connection import Connection
+from feed.day_book import DayBook
+from feed.follower import Follower
+from feed.group import Group, GroupKey
+from feed.requests import RATES_MS, Since
+from market.calendar import Calendar
+from storage.errors import Unavailable
+
+log = structlog.get_logger("shakti.feed")
+_TICK_S: Final = 0.1
+_HEARTBEAT_S: Final = 1.0
+
+
+class Hub:
+    """The books' subscribers in this process. `clock` tells the time, aware."""
+
+    def __init__(self, follower: Follower, calendar: Calendar, clock: Callable[[], datetime]) -> None:
+        self._follower = follower
+        self._calendar = calendar
+        self._clock = clock
+        self._groups: dict[GroupKey, Group] = {}
+        # By the name under which the client subscribed.
+        self._joined: dict[Connection, dict[str, Group]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start ticking; `close` ends it."""
+        self._task = asyncio.create_task(self._run(), name="feed-hub")
+
+    async def close(self) -> None:
+        """Stop ticking."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    def subscribe(
+        self,
+        connection: Connection,
+        name: str,
+        day_book: DayBook,
+        *,
+        rate_ms: int,
+        slots: frozenset[int] | None,
+        is_open_book: bool,
+        since: Since | None,
+        answer: Callable[[bool, int], bytes],
+    ) -> None:
+        """Subscribe a connection under a name, in place of an earlier subscription under it.
+
+        `answer` makes the reply out of whether the client is led on from `since`, and the number it is brought to. What
+        it needs to get there follows the reply in the same write: nothing, one merged update, or a snapshot.
+        """
+        if name in self._joined.get(connection, ()):
+            self.unsubscribe(connection, name)
+        group = self._group(GroupKey(day_book.day, rate_ms, slots, is_open_book), day_book)
+        self._joined.setdefault(connection, {})[name] = group
+        seq = day_book.book.seq
+        if since is not None and since.epoch == day_book.epoch and day_book.book.is_known_since(since.seq):
+            frames = day_book.lead(since.seq, slots, self._now_ms())
+            self._tell_first(connection, group, answer(True, seq), frames)
+        else:
+            self._tell_first(connection, group, answer(False, seq), day_book.snap_frame(self._clock(), slots))
+
+    def resync(self, connection: Connection, name: str, answer: Callable[[DayBook], bytes]) -> bool:
+        """Give a subscriber the whole book anew, after the reply that `answer` makes; false if it has no such
+        subscription."""
+        group = self._find(connection, name)
+        if group is None:
+            return False
+        day_book = group.day_book
+        snap = day_book.snap_frame(self._clock(), group.key.slots)
+        self._tell_first(connection, group, answer(day_book), snap)
+        return True
+
+    def unsubscribe(self, connection: Connection, name: str) -> bool:
+        """End a subscription; false if there is none."""
+        group = self._find(connection, name)
+        if group is None:
+            return False
+        names = self._joined[connection]
+        for known in [known for known, joined in names.items() if joined is group]:
+            del names[known]
+        self._leave(connection, group)
+        if not names:
+            del self._joined[connection]
+        return True
+
+    def remove(self, connection: Connection) -> None:
+        """End all subscriptions of a connection."""
+        for group in self._joined.pop(connection, {}).values():
+            self._leave(connection, group)
+
+    def count(self, connection: Connection, *, besides: str | None = None) -> int:
+        """How many subscriptions a connection has, one under the name `besides` not counted."""
+        return sum(name != besides for name in self._joined.get(connection, ()))
+
+    def watched_days(self) -> set[date]:
+        """The delivery days that somebody is subscribed to."""
+        return {key.day for key in self._groups}
+
+    def _find(self, connection: Connection, name: str) -> Group | None:
+        """A subscription by the name it was made under or, as messages carry it, by the channel it stands for."""
+        names = self._joined.get(connection, {})
+        if name in names:
+            return names[name]
+        return next((group for group in names.values() if group.day_book.channel == name), None)
+
+    def _group(self, key: GroupKey, day_book: DayBook) -> Group:
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = Group(key, day_book, time.monotonic())
+        return group
+
+    def _leave(self, connection: Connection, group: Group) -> None:
+        group.remove(connection)
+        if group.is_empty:
+            self._groups.pop(group.key, None)
+
+    def _tell_first(self, connection: Connection, group: Group, reply: bytes, frames: bytes) -> None:
+        is_told = connection.send(reply + frames)
+        if not is_told:
+            # It reads too slowly for more than the reply; the book follows when it has caught up.
+            connection.reply(reply)
+        group.put(connection, is_told=is_told)
+
+    async def _run(self) -> None:
+        next_at, tick = time.monotonic(), 0
+        while True:
+            next_at += _TICK_S
+            tick += 1
+            try:
+                busy_s = await self._tick(tick)
+            except Exception as fault:
+                # One fault must not end the feed of everybody.
+                log.error("a tick failed", exc_info=fault)
+                busy_s = 0.0
+            now = time.monotonic()
+            # Under load ticks spread: at least as much time is left to everything else as the last one took. Levels
+            # are absolute, so a later tick only says more at once.
+            rest_s = max(next_at - now, busy_s, 0.0)
+            next_at = max(next_at, now + rest_s)
+            await asyncio.sleep(rest_s)
+
+    async def _tick(self, tick: int) -> float:
+        """Tell all groups whose turn it is; the time that it took of the loop, in seconds."""
+        busy_s = 0.0
+        for group in tuple(self._groups.values()):
+            if tick % (group.key.rate_ms // RATES_MS[0]):
+                continue
+            began = time.monotonic()
+            frames, told = self._news(group, began)
+            if frames:
+                group.sent_at = began
+                for _ in group.tell(frames, told):
+                    busy_s += time.monotonic() - began
+                    await asyncio.sleep(0)
+                    began = time.monotonic()
+            if group.behind:
+                self._help(group)
+            busy_s += time.monotonic() - began
+            if group.is_past_gate and group.key.is_open_book:
+                await self._move_on(group)
+        return busy_s
+
+    def _news(self, group: Group, now_s: float) -> tuple[bytes, int]:
+        """What a group is to be told now, and up to where it was told before."""
+        told, day_book = group.seq, group.day_book
+        if day_book.book.seq > told:
+            group.seq = day_book.book.seq
+            return day_book.lead(told, group.key.slots, self._now_ms()), told
+        if now_s - group.sent_at >= _HEARTBEAT_S:
+            at = day_book.position(group.key.slots)
+            return messages.heartbeat(self._now_ms(), day_book.channel, at), told
+        return b"", told
+
+    def _help(self, group: Group) -> None:
+        """Bring those who were behind, and have read everything since, to where the book stands."""
+        day_book, slots, ts_ms = group.day_book, group.key.slots, self._now_ms()
+
+        def frames_since(told: int | None) -> bytes:
+            if told is None:
+                return day_book.snap_frame(self._clock(), slots)
+            return day_book.lead(told, slots, ts_ms)
+
+        group.catch_up(frames_since)
+
+    async def _move_on(self, group: Group) -> None:
+        """The gate closed and everybody here was told: who follows the open book goes on with the next day's. Those
+        behind follow once they were told too."""
+        day = self._calendar.open_day(self._clock())
+        if day <= group.key.day:
+            return
+        try:
+            day_book = await self._follower.book(day)
+        except Unavailable:
+            return
+        rate_ms, slots = group.key.rate_ms, group.key.slots
+        following = self._group(GroupKey(day, rate_ms, slots, is_open_book=True), day_book)
+        for connection in tuple(group.members):
+            names = self._joined[connection]
+            for name in [name for name, joined in names.items() if joined is group]:
+                names[name] = following
+            group.remove(connection)
+            following.put(connection, is_told=connection.send(day_book.snap_frame(self._clock(), slots)))
+        if group.is_empty:
+            self._groups.pop(group.key, None)
+        if following.is_empty:
+            self._groups.pop(following.key, None)
+
+    def _now_ms(self) -> int:
+        return int(self._clock().timestamp() * 1000)

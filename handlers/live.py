@@ -1,0 +1,71 @@
+"""The live feed's door: the websocket handshake.
+
+What lives here: who may connect, and from where. What must not: anything that is said once the socket is open (feed/).
+"""
+
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from auth.tokens import TokenError
+from feed.dialogue import FOREIGN, PURPOSES
+from handlers.context import CLIENT_ADDRESS, FEED, HTTP, LEAVING, SESSIONS
+from handlers.endpoint import Answer, Endpoint, endpoint
+from handlers.errors import BadHandshake, ForeignOrigin, InvalidToken, Leaving, WrongKind
+from handlers.requests import read_token
+from storage.sessions import Session
+
+
+@endpoint(
+    Endpoint(
+        summary="The live feed: a websocket",
+        tag="Market",
+        is_live=True,
+        foreign=FOREIGN,
+        answers={
+            101: Answer("The feed, see /asyncapi.json"),
+            400: Answer("No websocket handshake", {"message": BadHandshake.message}),
+            401: Answer("The Authorization header holds no valid token", {"message": "Invalid token"}),
+            403: Answer("A page of another origin, or a partner's token", {"message": ForeignOrigin.message}),
+            503: Answer("This process is about to leave", {"message": Leaving.message}),
+        },
+    )
+)
+async def connect(request: web.Request) -> web.StreamResponse:
+    """Every change of the book as it happens, and the account's own data. Authenticate with the Authorization header,
+    or with the first message; a token in the URL is not looked at."""
+    feed = request.app[FEED]
+    if not _is_allowed(request):
+        raise ForeignOrigin
+    ws = feed.new_socket()
+    if not ws.can_prepare(request).ok:
+        raise BadHandshake
+    session = await _session(request)
+    if request.app[LEAVING].is_set():
+        raise Leaving
+    await ws.prepare(request)
+    transport = request.transport
+    if transport is not None:
+        await feed.serve(ws, transport, request[CLIENT_ADDRESS], session)
+    return ws
+
+
+def _is_allowed(request: web.Request) -> bool:
+    """Whether it is no browser's page, one of this server's own, or one of an origin that may call."""
+    origin = request.headers.get("Origin")
+    if origin is None or origin in request.app[HTTP].cors_origins:
+        return True
+    return urlsplit(origin).netloc == request.host and origin.startswith(("http://", "https://"))
+
+
+async def _session(request: web.Request) -> Session | None:
+    """Whose token the handshake carries, if any. Raises InvalidToken, WrongKind."""
+    if "Authorization" not in request.headers:
+        return None
+    try:
+        session = await request.app[SESSIONS].check(read_token(request), *PURPOSES, *FOREIGN)
+    except TokenError:
+        raise InvalidToken from None
+    if session.claims.purpose in FOREIGN:
+        raise WrongKind
+    return session

@@ -1,0 +1,95 @@
+"""One slot of a book that changes: its levels in order, and what was last computed from them.
+
+What lives here: the running total of a level, and a slot's present levels with their checksum and indicative price.
+What must not: the log, sequence numbers' meaning, or more than one slot.
+"""
+
+from bisect import bisect_left, insort
+from dataclasses import dataclass, field
+from operator import attrgetter
+from zlib import crc32
+
+from market.clearing import PriceRule, clear_sorted
+from market.level import Indicative, Level, Side, level_text
+
+_BY_PRICE = attrgetter("price")
+_LIMIT = attrgetter("price", "volume")
+
+
+@dataclass(slots=True, eq=False)
+class Tally:
+    """The running total of one level; `volume` and `price` in ticks, `seq` that of its last change.
+
+    Whoever changes it empties `text`; the rest follows when somebody looks.
+    """
+
+    slot: int
+    side: Side
+    price: int
+    volume: int = 0
+    bids: int = 0
+    seq: int = 0
+    text: str = ""
+    _level: Level | None = None
+
+    def shown(self) -> Level:
+        """The level as it stands."""
+        if not self.text or self._level is None:
+            self._level = Level(self.slot, self.side, self.price, self.volume, self.bids)
+            self.text = level_text(self._level) if self.bids else ""
+        return self._level
+
+    def written(self) -> str:
+        """Its share of the slot's checksum: nothing for a level without bids."""
+        self.shown()
+        return self.text
+
+    def is_sound(self) -> bool:
+        """Whether bids can add up to this: volume and count are both above 0, or both are 0."""
+        return (self.volume > 0 and self.bids > 0) or (self.volume == 0 and self.bids == 0)
+
+
+@dataclass(slots=True, eq=False)
+class Depth:
+    """The levels of one slot that hold bids, each side by ascending price. `forget` goes with every change of one."""
+
+    slot: int
+    _buys: list[Tally] = field(default_factory=list)
+    _sells: list[Tally] = field(default_factory=list)
+    _crc: int | None = None
+    _indicative: Indicative | None = None
+
+    def insert(self, tally: Tally) -> None:
+        """A level got its first bid."""
+        insort(self._side(tally.side), tally, key=_BY_PRICE)
+
+    def remove(self, tally: Tally) -> None:
+        """A level lost its last bid."""
+        side = self._side(tally.side)
+        del side[bisect_left(side, tally.price, key=_BY_PRICE)]
+
+    def forget(self) -> None:
+        """Some level changed: what was computed holds no more."""
+        self._crc = self._indicative = None
+
+    def levels(self) -> list[Level]:
+        """The levels with bids, buys before sells, by ascending price."""
+        return [tally.shown() for side in (self._buys, self._sells) for tally in side]
+
+    def crc(self) -> int:
+        """The slot's checksum, as market.level.slot_crc has it."""
+        if self._crc is None:
+            texts = [tally.text or tally.written() for side in (self._buys, self._sells) for tally in side]
+            self._crc = crc32("".join(texts).encode("ascii"))
+        return self._crc
+
+    def indicative(self, rule: PriceRule) -> Indicative:
+        """What the slot would clear now; always by the same rule."""
+        if self._indicative is None:
+            clearing = clear_sorted(map(_LIMIT, reversed(self._buys)), map(_LIMIT, self._sells), rule)
+            price, volume = (clearing.price, clearing.volume) if clearing else (None, 0)
+            self._indicative = Indicative(self.slot, price, volume)
+        return self._indicative
+
+    def _side(self, side: Side) -> list[Tally]:
+        return self._buys if side == "B" else self._sells
