@@ -8,15 +8,15 @@ aiohttp's own frames; docs/adr/0006 says why that is safe.
 """
 
 import asyncio
-import os
 import secrets
 import socket
 import time
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
+from typing import NamedTuple
 
 import structlog
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
 from feed.frames import pong_frame
 from feed.rules import FeedRules
@@ -44,6 +44,19 @@ class CloseCode(IntEnum):
     TOO_MANY_CONNECTIONS = 4504
 
 
+class Door(NamedTuple):
+    """The way to a connection's socket, taken apart for whoever writes to thousands in a row (group.py).
+
+    `write` may be called if `is_closing` and `unsent` are both false at that moment, and what it does not take must be
+    given to the connection's `hold`. Once the connection is closed it raises OSError.
+    """
+
+    is_closing: Callable[[], bool]
+    unsent: Callable[[], int]
+    write: Callable[[bytes], int]
+    connection: "Connection"
+
+
 class Connection:
     """A websocket that was accepted. `session` is None until it has authenticated.
 
@@ -54,17 +67,15 @@ class Connection:
         "_allowance",
         "_counted_at",
         "_cut",
-        "_descriptor",
-        "_is_closing",
-        "_is_done",
+        "_end",
         "_is_leaving",
-        "_max_unsent",
         "_rules",
+        "_socket",
         "_task",
         "_transport",
-        "_unsent",
         "_ws",
         "address",
+        "door",
         "due_at",
         "errors",
         "expiry_step",
@@ -99,26 +110,20 @@ class Connection:
         self._rules = rules
         self._ws = ws
         self._transport = transport
-        # Held for speed: both are asked for every message to every subscriber.
-        self._is_closing = transport.is_closing
-        self._unsent = transport.get_write_buffer_size
-        self._max_unsent = rules.max_unsent_bytes
-        self._descriptor = _plain_socket(transport, rules.send_buffer_bytes)
+        # To write to while it is served, see `Door`; before and after, everything passes through the transport.
+        self._socket: socket.socket | None = None
+        self.door: Door | None = None
         self._task: asyncio.Task[object] | None = None
         self._cut: tuple[CloseCode, str] | None = None
         self._is_leaving = False
-        self._is_done = asyncio.Event()
+        # Made by who waits for the end: nearly nobody does, and there are thousands of connections.
+        self._end: asyncio.Future[None] | None = None
         self._allowance = float(rules.message_burst)
         self._counted_at = self.opened_at
 
     def unsent_bytes(self) -> int:
         """What the transport holds because the client does not read; 0 for one that is gone."""
-        return 0 if self._is_closing() else self._unsent()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether anything may still be sent to it."""
-        return not self._is_leaving and not self._is_closing()
+        return 0 if self._transport.is_closing() else self._transport.get_write_buffer_size()
 
     def reply(self, frame: bytes) -> None:
         """Write the answer to a request. It is small, and requests are limited, so it goes out whatever is unsent."""
@@ -127,23 +132,25 @@ class Connection:
 
     def send(self, frames: bytes) -> bool:
         """Write whole frames; false if the client has more unsent than it may, and then nothing was written."""
-        if self._is_leaving or self._is_closing():
+        if self._is_leaving or self._transport.is_closing():
             # Nobody is there who could fall behind.
             return True
-        unsent = self._unsent()
+        unsent = self._transport.get_write_buffer_size()
         if unsent:
-            if unsent > self._max_unsent:
+            if unsent > self._rules.max_unsent_bytes:
                 if self.slow_since is None:
                     self.slow_since = time.monotonic()
+                    # Patience begins to run.
+                    self.due_at = 0.0
                 return False
             self._transport.write(frames)
             return True
-        if self._descriptor is None:
+        if self._socket is None:
             self._transport.write(frames)
             return True
         # While the transport holds nothing back, what it would do is this one call.
         try:
-            written = os.write(self._descriptor, frames)
+            written = self._socket.send(frames)
         except BlockingIOError:
             self._transport.write(frames)
         except OSError:
@@ -151,8 +158,12 @@ class Connection:
             self._transport.abort()
         else:
             if written != len(frames):
-                self._transport.write(frames[written:])
+                self.hold(frames[written:])
         return True
+
+    def hold(self, rest: bytes) -> None:
+        """Have the transport keep what the socket did not take of frames, and send it first."""
+        self._transport.write(rest)
 
     def cut(self, code: CloseCode, reason: str) -> None:
         """Have the connection closed with a code; returns at once. The first code wins."""
@@ -166,46 +177,56 @@ class Connection:
 
     async def closed(self) -> None:
         """Returns once the connection is over."""
-        await self._is_done.wait()
+        if self._task is None:
+            return
+        if self._end is None:
+            self._end = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._end)
 
     async def serve(self, handle: Callable[[str], Awaitable[None]]) -> None:
         """Give every text message to `handle`, one after another, until either side closes."""
         self._task = asyncio.current_task()
         try:
-            await self._receive(handle)
+            self._open_door()
+            # In one coroutine: each of those that wait here weighs something, thousands of times.
+            while self._cut is None and (text := self._text_of(await self._ws.receive())) is not None:
+                if text:
+                    await handle(text)
         except asyncio.CancelledError:
             if self._cut is None or self._task is None:
                 raise
             self._task.uncancel()
         finally:
             self._is_leaving = True
-            self._task = None
             try:
                 await self._close()
             finally:
-                self._is_done.set()
+                self._task = None
+                if self._end is not None:
+                    self._end.set_result(None)
 
-    async def _receive(self, handle: Callable[[str], Awaitable[None]]) -> None:
-        while self._cut is None:
-            message = await self._ws.receive()
-            self.heard_at = time.monotonic()
-            kind = message.type
-            if kind is WSMsgType.PONG and self.pinged_at is not None:
-                self.pinged_at = None
-                continue
-            if kind in (WSMsgType.TEXT, WSMsgType.PING, WSMsgType.PONG):
-                if not self._is_allowed():
-                    self._cut = CloseCode.RATE_LIMIT, "too many messages"
-                    return
-                if kind is WSMsgType.TEXT:
-                    await handle(message.data)
-                elif kind is WSMsgType.PING:
-                    self.send(pong_frame(message.data))
-            elif kind is WSMsgType.BINARY:
-                self._cut = CloseCode.UNSUPPORTED_DATA, "messages are JSON text"
-                return
-            else:
-                return
+    def _text_of(self, message: WSMessage) -> str | None:
+        """What a message says; nothing for one that is dealt with here, None when the conversation is over."""
+        self.heard_at = time.monotonic()
+        kind = message.type
+        if kind is WSMsgType.PONG and self.pinged_at is not None:
+            self.pinged_at = None
+            return ""
+        if kind is WSMsgType.BINARY:
+            self._cut = CloseCode.UNSUPPORTED_DATA, "messages are JSON text"
+            return None
+        if kind not in (WSMsgType.TEXT, WSMsgType.PING, WSMsgType.PONG):
+            return None
+        if not self._is_allowed():
+            self._cut = CloseCode.RATE_LIMIT, "too many messages"
+            return None
+        if kind is WSMsgType.TEXT:
+            text: str = message.data
+            # An empty message is none of JSON either.
+            return text or " "
+        if kind is WSMsgType.PING:
+            self.send(pong_frame(message.data))
+        return ""
 
     def _is_allowed(self) -> bool:
         """Take one message from the allowance, which fills up again with time."""
@@ -215,22 +236,33 @@ class Connection:
         self._counted_at = now
         return self._allowance >= 0.0
 
+    def _open_door(self) -> None:
+        """Have a way past the transport, with a small buffer in the kernel; with TLS bytes must pass through it."""
+        is_closing, unsent = self._transport.is_closing, self._transport.get_write_buffer_size
+        theirs = self._transport.get_extra_info("socket")
+        if theirs is None or self._transport.get_extra_info("sslcontext") is not None:
+            self.door = Door(is_closing, unsent, self._pass_on, self)
+            return
+        ours = socket.socket(theirs.family, theirs.type, theirs.proto, fileno=theirs.fileno())
+        ours.setblocking(False)
+        # What the kernel holds for a client that does not read is out of our sight, so it may not be much.
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._rules.send_buffer_bytes)
+        # The descriptor stays the transport's: `_close` detaches the socket before it is let go.
+        self._socket = ours
+        self.door = Door(is_closing, unsent, ours.send, self)
+
+    def _pass_on(self, frames: bytes) -> int:
+        self._transport.write(frames)
+        return len(frames)
+
     async def _close(self) -> None:
+        if self._socket is not None:
+            self._socket.detach()
+            self._socket = None
+        self.door = None
         if self._cut is not None and not self._ws.closed:
             code, reason = self._cut
             # What is unsent is not waited for: a client that does not read would hold the closing up.
             await self._ws.close(code=code, message=reason.encode(), drain=False)
         if self.unsent_bytes():
             self._transport.abort()
-
-
-def _plain_socket(transport: asyncio.Transport, send_buffer_bytes: int) -> int | None:
-    """The descriptor to write to directly, with a small buffer in the kernel; None where bytes must pass through the
-    transport, as with TLS."""
-    plain = transport.get_extra_info("socket")
-    if plain is None or transport.get_extra_info("sslcontext") is not None:
-        return None
-    # What the kernel holds for a client that does not read is out of our sight, so it may not be much.
-    plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
-    descriptor: int = plain.fileno()
-    return descriptor

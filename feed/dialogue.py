@@ -47,7 +47,7 @@ _MAX_ERRORS: Final = 10
 class Dialogue:
     """Serves one connection's requests, one after another."""
 
-    __slots__ = ("_clock", "_connection", "_follower", "_hub", "_own", "_registry", "_rules", "_sessions")
+    __slots__ = ("_clock", "_follower", "_hub", "_own", "_registry", "_rules", "_sessions", "connection")
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Dialogue:
         rules: FeedRules,
         clock: Callable[[], datetime],
     ) -> None:
-        self._connection = connection
+        self.connection = connection
         self._follower = follower
         self._hub = hub
         self._own = own
@@ -81,26 +81,27 @@ class Dialogue:
             self._refuse(fault.request_id if fault.request_id is not None else request_id, fault.code, fault.text)
         except Unavailable:
             text = "the database is unavailable; try again"
-            self._connection.reply(messages.error(request_id, ErrorCode.UNAVAILABLE, text))
+            self.connection.reply(messages.error(request_id, ErrorCode.UNAVAILABLE, text))
 
     def end(self) -> None:
-        """The connection is over: nothing is sent to it any more."""
-        self._hub.remove(self._connection)
-        if self._connection.session is not None:
-            self._own.unsubscribe(self._connection, self._connection.session.account_id)
+        """The connection is over: nothing is sent to it any more, and it does not count any more."""
+        self._hub.remove(self.connection)
+        if self.connection.session is not None:
+            self._own.unsubscribe(self.connection, self.connection.session.account_id)
+        self._registry.remove(self.connection)
 
     def _refuse(self, request_id: RequestId, code: ErrorCode, text: str) -> None:
-        self._connection.reply(messages.error(request_id, code, text))
-        self._connection.errors += 1
-        if self._connection.errors >= _MAX_ERRORS:
-            self._connection.cut(CloseCode.BAD_REQUEST, "too many requests that were refused")
+        self.connection.reply(messages.error(request_id, code, text))
+        self.connection.errors += 1
+        if self.connection.errors >= _MAX_ERRORS:
+            self.connection.cut(CloseCode.BAD_REQUEST, "too many requests that were refused")
 
     async def _do(self, request: Request) -> None:
         if isinstance(request, Auth):
             await self._authenticate(request)
         elif isinstance(request, Ping):
             self._answer(request.id, {"ts": int(self._clock().timestamp() * 1000)})
-        elif self._connection.session is None and not self._rules.is_book_public:
+        elif self.connection.session is None and not self._rules.is_book_public:
             raise RequestError(ErrorCode.NOT_AUTHENTICATED, "authenticate first, with op auth and a token")
         elif isinstance(request, Subscribe):
             await self._subscribe(request)
@@ -110,7 +111,7 @@ class Dialogue:
             self._resync(request)
 
     async def _authenticate(self, request: Auth) -> None:
-        connection = self._connection
+        connection = self.connection
         try:
             session = await self._sessions.check(request.token, *PURPOSES, *FOREIGN)
         except TokenError:
@@ -144,7 +145,7 @@ class Dialogue:
             return messages.ok(request.id, _position(day_book, seq, is_recovered))
 
         self._hub.subscribe(
-            self._connection,
+            self.connection,
             request.channel,
             day_book,
             rate_ms=request.rate_ms,
@@ -156,14 +157,12 @@ class Dialogue:
 
     async def _subscribe_own(self, request: Subscribe) -> None:
         session = self._session()
-        if not self._own.has(self._connection, session.account_id):
+        if not self._own.has(self.connection, session.account_id):
             self._check_room(request.channel)
         try:
-            own_epoch, seq, is_recovered = await self._own.subscribe(
-                self._connection, session.account_id, request.since
-            )
+            own_epoch, seq, is_recovered = await self._own.subscribe(self.connection, session.account_id, request.since)
         except AccountGone:
-            self._connection.cut(CloseCode.FORBIDDEN, "the account is gone")
+            self.connection.cut(CloseCode.FORBIDDEN, "the account is gone")
             return
         self._answer(
             request.id,
@@ -178,10 +177,10 @@ class Dialogue:
 
     def _unsubscribe(self, request: Unsubscribe) -> None:
         if request.channel == OWN_CHANNEL:
-            session = self._connection.session
-            is_done = session is not None and self._own.unsubscribe(self._connection, session.account_id)
+            session = self.connection.session
+            is_done = session is not None and self._own.unsubscribe(self.connection, session.account_id)
         else:
-            is_done = self._hub.unsubscribe(self._connection, request.channel)
+            is_done = self._hub.unsubscribe(self.connection, request.channel)
         if not is_done:
             raise _not_subscribed(request.channel)
         self._answer(request.id, {"ch": request.channel})
@@ -194,12 +193,12 @@ class Dialogue:
             raise RequestError(
                 ErrorCode.BAD_REQUEST, "me has no snapshot; subscribe with since, or read GET /bids/dayahead"
             )
-        if not self._hub.resync(self._connection, request.channel, answer):
+        if not self._hub.resync(self.connection, request.channel, answer):
             raise _not_subscribed(request.channel)
 
     def _session(self) -> Session:
         """The account that the connection speaks for. Raises RequestError."""
-        session = self._connection.session
+        session = self.connection.session
         if session is None:
             raise RequestError(ErrorCode.NOT_AUTHENTICATED, "authenticate first, with op auth and a token")
         if session.claims.purpose is not Purpose.ACCOUNT:
@@ -220,15 +219,15 @@ class Dialogue:
         return day
 
     def _check_room(self, channel: str) -> None:
-        session = self._connection.session
-        has_own = session is not None and self._own.has(self._connection, session.account_id)
-        count = self._hub.count(self._connection, besides=channel) + has_own
+        session = self.connection.session
+        has_own = session is not None and self._own.has(self.connection, session.account_id)
+        count = self._hub.count(self.connection, besides=channel) + has_own
         if count >= self._rules.max_subscriptions:
             text = f"at most {self._rules.max_subscriptions} subscriptions; end one first"
             raise RequestError(ErrorCode.TOO_MANY_SUBSCRIPTIONS, text)
 
     def _answer(self, request_id: RequestId, more: dict[str, Any]) -> None:
-        self._connection.reply(messages.ok(request_id, more))
+        self.connection.reply(messages.ok(request_id, more))
 
 
 def _speaker(session: Session) -> tuple[Purpose, int]:

@@ -219,9 +219,8 @@ class Follower:
                 await self._lose(row.delivery_day)
             left = [day for day, count in counts.items() if count == _MAX_ROWS]
 
-    def _apply(self, row: events.EventRow) -> None:
-        book = self._books[row.delivery_day].book
-        book.apply(row.first_seq, row.last_seq, row.kind, row.side, row.slots, row.prices, row.volumes)
+    def _apply(self, row: events.LogRow) -> None:
+        self._books[row.delivery_day].book.apply(*row[1:8])
         if row.account_id is not None and row.account_seq is not None:
             self.on_account_event(row.account_id, row.account_seq)
 
@@ -230,13 +229,13 @@ class Follower:
         return day_book
 
     async def _build(self, day: date) -> DayBook:
-        found = await events.restore(self._database, day)
+        found = await events.read_day(self._database, day)
         rule = self._rules.price_rule
         if found is None:
             book = Book(rule)
         else:
             book = Book.restore(
-                rule, seq=found.last_seq, state=found.state, closed_seq=found.closed_seq, levels=found.levels
+                rule, seq=found.seq, state=found.state, closed_seq=found.closed_seq, levels=found.levels
             )
         return DayBook(day, book, self._identity, self._rules)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Final, NamedTuple
 
-from feed.connection import Connection
+from feed.connection import Connection, Door
 from feed.day_book import DayBook
 
 # A frame goes to this many sockets before others have their turn: a few milliseconds.
@@ -33,7 +33,7 @@ class Group:
         self.key = key
         self.day_book = day_book
         self.seq = day_book.book.seq
-        self.members: dict[Connection, None] = {}
+        self.members: dict[Connection, Door] = {}
         self.behind: dict[Connection, int | None] = {}
         self.sent_at = now_s
 
@@ -51,8 +51,11 @@ class Group:
     def put(self, connection: Connection, *, is_told: bool) -> None:
         """Add a connection: a member if it was told where the book stands, else one that a snapshot is due to."""
         self.remove(connection)
+        if connection.door is None:
+            # It is closed already.
+            return
         if is_told:
-            self.members[connection] = None
+            self.members[connection] = connection.door
         else:
             self.behind[connection] = None
 
@@ -63,14 +66,27 @@ class Group:
 
     def tell(self, frames: bytes, told: int) -> Iterator[None]:
         """Send to every member, a chunk at each step; one that cannot take it is behind, and was told up to `told`."""
-        members, behind = self.members, self.behind
-        targets = tuple(members)
-        for start in range(0, len(targets), _CHUNK):
-            for connection in targets[start : start + _CHUNK]:
+        members, size = self.members, len(frames)
+        doors = tuple(members.values())
+        for start in range(0, len(doors), _CHUNK):
+            chunk = doors[start : start + _CHUNK]
+            if start:
                 # Some may have left since the chunk before.
-                if connection in members and not connection.send(frames):
+                chunk = tuple([door for door in chunk if door.connection in members])
+            for is_closing, unsent, write, connection in chunk:
+                # What `connection.send` does, without calling it: this is most of what the feed costs.
+                if not is_closing() and not unsent():
+                    try:
+                        written = write(frames)
+                    except OSError:
+                        pass
+                    else:
+                        if written != size:
+                            connection.hold(frames[written:])
+                        continue
+                if not connection.send(frames):
                     del members[connection]
-                    behind[connection] = told
+                    self.behind[connection] = told
             yield
 
     def catch_up(self, frames_since: Callable[[int | None], bytes]) -> None:

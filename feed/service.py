@@ -101,10 +101,11 @@ class Feed:
             protocols=(messages.SUBPROTOCOL,),
         )
 
-    async def serve(
+    def admit(
         self, ws: web.WebSocketResponse, transport: asyncio.Transport, address: str, session: Session | None
-    ) -> None:
-        """Serve an accepted websocket until it is over."""
+    ) -> Dialogue:
+        """Take in an accepted websocket and greet it, or have it closed as one too many. The caller serves the
+        dialogue's connection, and ends the dialogue whatever happens."""
         connection = Connection(ws, transport, address, self._rules, session)
         dialogue = Dialogue(
             connection,
@@ -120,11 +121,7 @@ class Feed:
             connection.send(messages.hello(connection.id, self._rules, session))
         else:
             connection.cut(CloseCode.TOO_MANY_CONNECTIONS, "too many connections")
-        try:
-            await connection.serve(dialogue.handle)
-        finally:
-            dialogue.end()
-            self._registry.remove(connection)
+        return dialogue
 
     def _restart(self) -> None:
         """What subscribers were told is no history of this database any more: all begin anew."""

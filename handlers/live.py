@@ -44,9 +44,17 @@ async def connect(request: web.Request) -> web.StreamResponse:
     if request.app[LEAVING].is_set():
         raise Leaving
     await ws.prepare(request)
+    # They are sent, and would be kept for as long as the socket: two kilobytes of each of thousands.
+    ws.headers.clear()
     transport = request.transport
-    if transport is not None:
-        await feed.serve(ws, transport, request[CLIENT_ADDRESS], session)
+    if transport is None:
+        # It went in the middle of its handshake.
+        return ws
+    dialogue = feed.admit(ws, transport, request[CLIENT_ADDRESS], session)
+    try:
+        await dialogue.connection.serve(dialogue.handle)
+    finally:
+        dialogue.end()
     return ws
 
 

@@ -34,7 +34,9 @@ class GateKeeper:
 
     def start(self) -> None:
         """Start keeping the gates; `close` ends it."""
-        self._task = asyncio.create_task(self._run(), name="gate-keeper")
+        # The day whose gate passed last: of it and those before, only what is open in the log is left to close.
+        last = self._calendar.open_day(self._clock()) - timedelta(days=1)
+        self._task = asyncio.create_task(self._run(last), name="gate-keeper")
 
     async def close(self) -> None:
         """Stop keeping the gates."""
@@ -43,9 +45,7 @@ class GateKeeper:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    async def _run(self) -> None:
-        # The day whose gate passed last: all before it are closed, or are the past's.
-        last = self._calendar.open_day(self._clock()) - timedelta(days=1)
+    async def _run(self, last: date) -> None:
         due: set[date] = set()
         is_caught_up = False
         while True:

@@ -7,8 +7,9 @@ what is needed here and writes what comes out.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from typing import NamedTuple
 
-from storage.commands import Amend, Bid, Change, Place, Receipt, Withdraw
+from storage.commands import Amend, Change, Place, Receipt, Withdraw
 from storage.errors import AccountGone, BidNotFound, BidNotOpen, GateClosed, LevelFull, TooManyOpenBids
 
 # 2^53 - 1: the largest whole number that every browser holds exactly.
@@ -16,9 +17,8 @@ MAX_LEVEL_TICKS = 9_007_199_254_740_991
 LevelKey = tuple[int, str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class EventRow:
-    """One row of book_events."""
+class EventRow(NamedTuple):
+    """One row of book_events. A tuple: the rows of a batch turn into the columns of its statement by one zip."""
 
     first_seq: int
     last_seq: int
@@ -113,10 +113,9 @@ class Batch:
         count = len(place.slots)
         if account.open_bids + count > self.max_open_bids:
             raise TooManyOpenBids(self.max_open_bids, account.open_bids)
-        self._grow(
-            ((slot, place.side, price), volume)
-            for slot, price, volume in zip(place.slots, place.prices, place.volumes, strict=True)
-        )
+        if self.levels is not None:
+            rows = zip(place.slots, place.prices, place.volumes, strict=True)
+            self._grow(((slot, place.side, price), volume) for slot, price, volume in rows)
         first = self.last_seq + 1
         self.last_seq += count
         self.volume_bound += sum(place.volumes)
@@ -135,13 +134,9 @@ class Batch:
                 place.volumes,
             )
         )
-        bids = [
-            Bid(seq, place.side, slot, price, volume, is_withdrawn=False)
-            for seq, (slot, price, volume) in enumerate(
-                zip(place.slots, place.prices, place.volumes, strict=True), start=first
-            )
-        ]
-        return Receipt(self.delivery_day, self.last_seq, bids)
+        return Receipt(
+            self.delivery_day, self.last_seq, first, place.side, place.slots, place.prices, place.volumes
+        )
 
     def _amend(self, bid: HeldBid, account: HeldAccount, amend: Amend) -> Receipt:
         price = bid.price if amend.price is None else amend.price
@@ -189,7 +184,12 @@ class Batch:
         return Receipt(
             self.delivery_day,
             self.last_seq,
-            [Bid(bid_seq, bid.side, bid.slot, bid.price, bid.volume, bid.is_withdrawn)],
+            bid_seq,
+            bid.side,
+            [bid.slot],
+            [bid.price],
+            [bid.volume],
+            is_withdrawn=bid.is_withdrawn,
         )
 
     def _grow(self, additions: Iterable[tuple[LevelKey, int]]) -> None:
@@ -208,20 +208,28 @@ class Batch:
             self.levels[level] -= volume
 
 
-def growing_levels(changes: Iterable[Change], held: Mapping[int, HeldBid]) -> tuple[set[LevelKey], int]:
-    """The levels that commands may add volume to, and the most volume (ticks) they add together.
+def added_volume(changes: Iterable[Change], held: Mapping[int, HeldBid]) -> int:
+    """The most volume (ticks) that commands add together, to any level."""
+    total = 0
+    for change in changes:
+        if isinstance(change, Place):
+            total += sum(change.volumes)
+        elif isinstance(change, Amend) and (bid := held.get(change.bid_seq)) is not None:
+            total += change.volume if change.volume is not None else bid.volume
+    return total
+
+
+def growing_levels(changes: Iterable[Change], held: Mapping[int, HeldBid]) -> set[LevelKey]:
+    """The levels that commands may add volume to.
 
     A bid that several commands of the batch change may grow any price that one of them names.
     """
     levels: set[LevelKey] = set()
-    total = 0
     for change in changes:
         if isinstance(change, Place):
             levels.update((slot, change.side, price) for slot, price in zip(change.slots, change.prices, strict=True))
-            total += sum(change.volumes)
         elif isinstance(change, Amend) and (bid := held.get(change.bid_seq)) is not None:
             levels.add((bid.slot, bid.side, bid.price))
             if change.price is not None:
                 levels.add((bid.slot, bid.side, change.price))
-            total += change.volume if change.volume is not None else bid.volume
-    return levels, total
+    return levels

@@ -5,15 +5,17 @@ the transaction fails (writer.py).
 """
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import chain
 
 from market.calendar import Calendar
-from storage.batch import MAX_LEVEL_TICKS, Batch, HeldAccount, HeldBid, growing_levels
-from storage.commands import Amend, Command, Place, Withdraw
+from storage.batch import MAX_LEVEL_TICKS, Batch, HeldAccount, HeldBid, added_volume, growing_levels
+from storage.commands import Amend, Change, Command, Place, Withdraw
 from storage.database import Connection
 from storage.errors import AccountGone, BookError, KeyReused
-from storage.idempotency import Scope, find_responses, keep_responses, scope_of
+from storage.idempotency import Scope, find_answers, scope_of
 from storage.sql import QUERIES
 
 
@@ -25,16 +27,29 @@ class HasLanded(Exception):
 class Attempt:
     """Commands of one delivery day on their way through one transaction.
 
-    `answers` is what each, by its place in `commands`, is told if the transaction commits. `batch_id` and `first_seq`
-    (None while nothing is to be written) are what it is recognised by in the log.
+    `answers` is what each, by its place in `commands`, is told if the transaction commits; `scopes` are what their keys
+    are bound to. `batch_id` and `first_seq` (None while nothing is to be written) are what it is recognised by in the
+    log.
     """
 
     commands: list[Command]
     answers: dict[int, bytes | BookError | AccountGone] = field(default_factory=dict)
+    scopes: list[Scope | None] = field(init=False)
     batch_id: int = field(default_factory=lambda: secrets.randbits(63))
     first_seq: int | None = None
     # Set once the day's lock is held and no earlier attempt has landed: from here on this attempt is the only one.
     is_only_one: bool = False
+
+    def __post_init__(self) -> None:
+        self.scopes = [scope_of(command) for command in self.commands]
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """A key that a command of this attempt used first and with success: its place, and its row of the log."""
+
+    number: int
+    first_seq: int
 
 
 async def write_batch(
@@ -58,12 +73,10 @@ async def write_batch(
     attempt.is_only_one = True
     await _lock_accounts(connection, batch, attempt)
     fresh = await _replay(connection, attempt)
-    if fresh:
-        await _load(connection, batch, [attempt.commands[number] for number in fresh])
+    await _load(connection, batch, [attempt.commands[number].change for number in fresh])
     bound = _decide(batch, fresh, attempt)
-    await _keep(connection, bound, attempt)
     attempt.first_seq = batch.rows[0].first_seq if batch.rows else None
-    await _save(connection, batch, attempt.batch_id)
+    await _write(connection, batch, attempt, bound)
 
 
 async def _lock(connection: Connection, day: date, calendar: Calendar, max_open_bids: int, attempt: Attempt) -> Batch:
@@ -92,30 +105,34 @@ async def _lock_accounts(connection: Connection, batch: Batch, attempt: Attempt)
 
 async def _replay(connection: Connection, attempt: Attempt) -> list[int]:
     """Answer the commands whose key was used before; returns the places of the others."""
-    scopes = {scope for command in attempt.commands if (scope := scope_of(command))}
-    kept = await find_responses(connection, list(scopes)) if scopes else {}
+    scopes = set(filter(None, attempt.scopes))
+    kept = await find_answers(connection, list(scopes)) if scopes else {}
     fresh = []
-    for number, command in enumerate(attempt.commands):
-        scope = scope_of(command)
+    for number, (command, scope) in enumerate(zip(attempt.commands, attempt.scopes, strict=True)):
         earlier = kept.get(scope) if scope else None
         if command.key is None or earlier is None:
             fresh.append(number)
+        elif earlier.body_sha256 != command.key.body_sha256:
+            attempt.answers[number] = KeyReused()
         else:
-            is_same = earlier.body_sha256 == command.key.body_sha256
-            attempt.answers[number] = earlier.response if is_same else KeyReused()
+            # The same path and method: the command renders as the first one did.
+            answer = earlier.answer
+            attempt.answers[number] = answer if isinstance(answer, bytes) else command.render(answer)
     return fresh
 
 
-async def _load(connection: Connection, batch: Batch, commands: list[Command]) -> None:
-    """Read what the batch needs to know to decide these commands."""
-    named = [command.change.bid_seq for command in commands if isinstance(command.change, Amend | Withdraw)]
+async def _load(connection: Connection, batch: Batch, changes: Sequence[Change]) -> None:
+    """Read what the batch needs to know of bids and levels to decide these changes."""
+    named = [change.bid_seq for change in changes if isinstance(change, Amend | Withdraw)]
     if named:
         for row in await connection.fetch(QUERIES["book/find_bids"], batch.delivery_day, named):
             batch.held[row["bid_seq"]] = HeldBid(
                 row["account_id"], row["side"], row["slot"], row["price"], row["volume"], row["is_withdrawn"]
             )
-    levels, added = growing_levels((command.change for command in commands), batch.held)
-    if levels and batch.volume_bound + added > MAX_LEVEL_TICKS:
+    if batch.volume_bound + added_volume(changes, batch.held) <= MAX_LEVEL_TICKS:
+        return
+    levels = growing_levels(changes, batch.held)
+    if levels:
         slots, sides, prices = zip(*levels, strict=True)
         rows = await connection.fetch(
             QUERIES["book/level_volumes"], batch.delivery_day, list(slots), list(sides), list(prices)
@@ -123,83 +140,62 @@ async def _load(connection: Connection, batch: Batch, commands: list[Command]) -
         batch.levels = {(row["slot"], row["side"], row["price"]): row["volume"] for row in rows}
 
 
-def _decide(batch: Batch, fresh: list[int], attempt: Attempt) -> dict[Scope, int]:
-    """Answer every fresh command; returns the places of those whose success binds their key."""
-    bound: dict[Scope, int] = {}
+def _decide(batch: Batch, fresh: list[int], attempt: Attempt) -> dict[Scope, _Bound]:
+    """Answer every fresh command; returns the keys that are bound by success."""
+    bound: dict[Scope, _Bound] = {}
     for number in fresh:
-        command = attempt.commands[number]
-        scope = scope_of(command)
+        command, scope = attempt.commands[number], attempt.scopes[number]
         if scope and command.key and scope in bound:
             # A twin within the batch gets what its first got; only what succeeded binds the key.
-            first = attempt.commands[bound[scope]].key
-            is_same = first is not None and first.body_sha256 == command.key.body_sha256
-            attempt.answers[number] = attempt.answers[bound[scope]] if is_same else KeyReused()
+            first = bound[scope].number
+            first_key = attempt.commands[first].key
+            is_same = first_key is not None and first_key.body_sha256 == command.key.body_sha256
+            attempt.answers[number] = attempt.answers[first] if is_same else KeyReused()
             continue
         try:
-            attempt.answers[number] = command.render(batch.apply(command.account_id, command.change))
+            receipt = batch.apply(command.account_id, command.change)
         except (BookError, AccountGone) as refusal:
             attempt.answers[number] = refusal
-        else:
-            if scope:
-                bound[scope] = number
+            continue
+        attempt.answers[number] = command.render(receipt)
+        if scope:
+            bound[scope] = _Bound(number, batch.rows[-1].first_seq)
     return bound
 
 
-async def _keep(connection: Connection, bound: dict[Scope, int], attempt: Attempt) -> None:
-    """Keep the responses of commands that succeeded under their keys, in the transaction that did them."""
-    if not bound:
+async def _write(connection: Connection, batch: Batch, attempt: Attempt, bound: dict[Scope, _Bound]) -> None:
+    """Append the batch's events and the keys that they answer, and bring the day, its accounts and the changed bids to
+    where the events lead: one statement, for each costs a round trip."""
+    if not batch.rows:
         return
-    commands = [attempt.commands[number] for number in bound.values()]
-    responses = [answer for number in bound.values() if isinstance(answer := attempt.answers[number], bytes)]
-    await keep_responses(connection, commands, responses)
-
-
-async def _save(connection: Connection, batch: Batch, batch_id: int) -> None:
-    """Append the batch's events, and bring the day, the changed bids and the counts to where the events lead."""
-    rows, day = batch.rows, batch.delivery_day
-    if not rows:
-        return
-    await connection.execute(
-        QUERIES["book/append"],
-        day,
-        [row.first_seq for row in rows],
-        [row.last_seq for row in rows],
-        [row.account_id for row in rows],
-        [row.bid_seq for row in rows],
-        [row.kind for row in rows],
-        [row.side for row in rows],
-        [len(row.slots) for row in rows],
-        [slot for row in rows for slot in row.slots],
-        [price for row in rows for price in row.prices],
-        [volume for row in rows for volume in row.volumes],
-        batch_id,
-        [row.account_seq for row in rows],
-    )
+    # The columns of book_events, in the order of EventRow.
+    *scalars, slots, prices, volumes = zip(*batch.rows, strict=True)
     changed = [(bid_seq, bid) for bid_seq, bid in batch.held.items() if bid.seq]
-    if changed:
-        await connection.execute(
-            QUERIES["book/set_changed"],
-            day,
-            [bid_seq for bid_seq, _ in changed],
-            [bid.seq for _, bid in changed],
-            [bid.price for _, bid in changed],
-            [bid.volume for _, bid in changed],
-            [bid.is_withdrawn for _, bid in changed],
-        )
     moved = [(account_id, account) for account_id, account in batch.accounts.items() if account.first_seq]
-    if moved:
-        await connection.execute(
-            QUERIES["book/advance_accounts"],
-            day,
-            [account_id for account_id, _ in moved],
-            [account.first_seq for _, account in moved],
-            [account.last_seq for _, account in moved],
-            [account.open_bids for _, account in moved],
-        )
+    keys = [key.body_sha256 for first in bound.values() if (key := attempt.commands[first.number].key)]
     await connection.execute(
-        QUERIES["book/advance_day"],
-        day,
+        QUERIES["book/write"],
+        batch.delivery_day,
+        attempt.batch_id,
         batch.last_seq,
         batch.volume_bound,
         "open" if batch.is_open else "closed",
+        *scalars,
+        list(map(len, slots)),
+        list(chain.from_iterable(slots)),
+        list(chain.from_iterable(prices)),
+        list(chain.from_iterable(volumes)),
+        [bid_seq for bid_seq, _ in changed],
+        [bid.seq for _, bid in changed],
+        [bid.price for _, bid in changed],
+        [bid.volume for _, bid in changed],
+        [bid.is_withdrawn for _, bid in changed],
+        [account_id for account_id, _ in moved],
+        [account.first_seq for _, account in moved],
+        [account.last_seq for _, account in moved],
+        [account.open_bids for _, account in moved],
+        [account_id for account_id, _ in bound],
+        [digest for _, digest in bound],
+        keys,
+        [first.first_seq for first in bound.values()],
     )

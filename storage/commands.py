@@ -3,7 +3,7 @@
 What lives here: their shapes. What must not: deciding or doing them (batch.py, writer.py).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TypeAlias
@@ -53,11 +53,28 @@ class Bid:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a command did: the bids as they stand now, and the sequence number of its last event."""
+    """What a command did: its bids as they stood then, and the sequence number of its last event.
+
+    A placement has many bids, so they are columns: bid i is number `bid_seq + i`, of slot, price and volume i.
+    """
 
     delivery_day: date
     seq: int
-    bids: list[Bid]
+    bid_seq: int
+    side: str
+    slots: Sequence[int]
+    prices: Sequence[int]
+    volumes: Sequence[int]
+    is_withdrawn: bool = False
+
+    @property
+    def bids(self) -> list[Bid]:
+        """The bids one by one."""
+        rows = zip(self.slots, self.prices, self.volumes, strict=True)
+        return [
+            Bid(bid_seq, self.side, slot, price, volume, self.is_withdrawn)
+            for bid_seq, (slot, price, volume) in enumerate(rows, start=self.bid_seq)
+        ]
 
 
 @dataclass(frozen=True, slots=True)

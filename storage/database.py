@@ -77,6 +77,9 @@ class Database:
                         "application_name": "shakti",
                         "timezone": "UTC",
                         "jit": "off",
+                        # A connection keeps its plans. One made while a table was nearly empty would read the whole
+                        # table for every look-up, until the statistics are renewed.
+                        "enable_seqscan": "off",
                         # A process that stops in a transaction must not hold a delivery day's lock for long.
                         "idle_in_transaction_session_timeout": f"{int(timeout_s * 1000) + 1000}ms",
                         "statement_timeout": f"{int(timeout_s * 1000) + 1000}ms",

@@ -4,7 +4,7 @@ What lives here: one typed function for each query file, in whole ticks. What mu
 (market/book.py), when to read (feed/follower.py), writing (writer.py).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Final, NamedTuple
@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from market.book import BookState, BrokenLog, Level
 from storage.database import Database
 
-# Added up by one statement. A day of any length is read in stretches that end well before the deadline of a statement.
+# Added up by one statement. A day of any length is read in stretches that end well before a statement's deadline.
 _STRETCH_EVENTS: Final = 250_000
 
 
@@ -81,12 +81,6 @@ async def read_beyond(database: Database, cursors: Mapping[date, int], limit: in
     """Rows that follow on the last event seen of each day, by day and in order; at most `limit` rows of each day."""
     rows = await database.fetch("events/read_beyond", list(cursors), list(cursors.values()), limit)
     return [LogRow(*row) for row in rows]
-
-
-async def read_last_seqs(database: Database, delivery_days: Iterable[date]) -> dict[date, int]:
-    """How far the logs of these days go; days that nobody used are left out."""
-    rows = await database.fetch("events/read_last_seqs", list(delivery_days))
-    return {row["delivery_day"]: row["last_seq"] for row in rows}
 
 
 async def list_live(database: Database, from_day: date) -> dict[date, int]:

@@ -1,6 +1,7 @@
-"""Responses kept under clients' idempotency keys: one typed function for each query file.
+"""Clients' idempotency keys: one typed function for each query file.
 
-What lives here: finding, keeping and forgetting them. What must not: deciding what a replay means (writer.py).
+What lives here: finding and forgetting them; they are written with what they answer for (book_transaction.py). What
+must not: deciding what a replay means.
 """
 
 import asyncio
@@ -11,8 +12,9 @@ from datetime import timedelta
 from typing import TypeAlias
 
 import structlog
+from asyncpg import Record
 
-from storage.commands import Command
+from storage.commands import Command, Receipt
 from storage.database import Connection, Database
 from storage.errors import DatabaseUnavailable
 from storage.sql import QUERIES
@@ -26,11 +28,12 @@ Scope: TypeAlias = tuple[int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class KeptResponse:
-    """A response that was given, and the digest of the body that it answered."""
+class KeptAnswer:
+    """What answered a key first, and the digest of the body of that request. `answer` is the receipt that the same
+    response is rendered from again, or the response itself where an earlier version kept it."""
 
     body_sha256: bytes
-    response: bytes
+    answer: Receipt | bytes
 
 
 def scope_of(command: Command) -> Scope | None:
@@ -42,27 +45,28 @@ def scope_of(command: Command) -> Scope | None:
     return command.account_id, hashlib.sha256(f"{key.method}\n{key.path}\n{key.key}".encode()).digest()
 
 
-async def find_responses(connection: Connection, scopes: Sequence[Scope]) -> dict[Scope, KeptResponse]:
-    """The live responses kept under the given keys."""
+async def find_answers(connection: Connection, scopes: Sequence[Scope]) -> dict[Scope, KeptAnswer]:
+    """What the given keys were answered with, of those that are alive."""
     rows = await connection.fetch(
         QUERIES["idempotency/find"],
         [account_id for account_id, _ in scopes],
         [digest for _, digest in scopes],
         KEY_LIFETIME,
     )
-    return {(row["account_id"], row["scope"]): KeptResponse(row["body_sha256"], row["response"]) for row in rows}
+    return {(row["account_id"], row["scope"]): KeptAnswer(row["body_sha256"], _answer(row)) for row in rows}
 
 
-async def keep_responses(connection: Connection, commands: Sequence[Command], responses: Sequence[bytes]) -> None:
-    """Keep the responses of commands under their keys, none of which has a live one."""
-    keyed = [(scope, command.key) for command in commands if (scope := scope_of(command)) and command.key]
-    await connection.execute(
-        QUERIES["idempotency/keep"],
-        [account_id for (account_id, _), _ in keyed],
-        [digest for (_, digest), _ in keyed],
-        [key.body_sha256 for _, key in keyed],
-        list(responses),
-    )
+def _answer(row: Record) -> Receipt | bytes:
+    if row["response"] is not None:
+        response: bytes = row["response"]
+        return response
+    if row["kind"] == "place":
+        bid_seq, columns = row["first_seq"], (row["slots"], row["prices"], row["volumes"])
+    else:
+        # The bid as it stood then: with its new price and volume, or when it was withdrawn with its last.
+        bid_seq, columns = row["bid_seq"], (row["slots"][-1:], row["prices"][-1:], [abs(row["volumes"][-1])])
+    is_withdrawn = row["kind"] == "withdraw"
+    return Receipt(row["delivery_day"], row["last_seq"], bid_seq, row["side"], *columns, is_withdrawn=is_withdrawn)
 
 
 async def forget_old_responses(database: Database, every_s: float = 600.0) -> None:

@@ -16,6 +16,7 @@ from market.calendar import Calendar
 from storage.book_transaction import Attempt, HasLanded, write_batch
 from storage.commands import Command, Place
 from storage.database import Database
+from storage.deadlines import Deadlines
 from storage.errors import DatabaseUnavailable
 
 log = structlog.get_logger("shakti.writer")
@@ -49,6 +50,7 @@ class BookWriter:
         self._calendar = calendar
         self._max_open_bids = max_open_bids
         self._waiting: dict[date, deque[_Member]] = {}
+        self._deadlines = Deadlines(database.timeout_s, _give_up)
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -76,11 +78,11 @@ class BookWriter:
         member = _Member(command, asyncio.get_running_loop().create_future())
         self._waiting.setdefault(command.delivery_day, deque()).append(member)
         self._wake.set()
+        self._deadlines.add(member)
         try:
-            async with asyncio.timeout(self._database.timeout_s):
-                return await member.answer
-        except TimeoutError as fault:
-            raise DatabaseUnavailable from fault
+            return await member.answer
+        finally:
+            self._deadlines.remove(member)
 
     async def _run(self) -> None:
         while True:
@@ -150,6 +152,10 @@ class BookWriter:
         except Exception as fault:
             log.error("a command failed", delivery_day=day.isoformat(), exc_info=fault)
             _tell(member, fault)
+
+
+def _give_up(member: _Member) -> None:
+    _tell(member, DatabaseUnavailable())
 
 
 def _tell_all(members: list[_Member], attempt: Attempt) -> None:

@@ -20,6 +20,7 @@ from tests.feed_wire import Closed, Connects, Late, Wire
 COME_BACK = {1000, 1001, 1006, 1012, 4001, 4005, 4008, 4012, 4013}
 _FIRST_PAUSE_S = 0.02
 _MAX_PAUSE_S = 0.5
+_OPENING_S = 15.0
 # A heartbeat is due after one second. A machine under load is late, not dead.
 _SILENCE_S = 20.0
 
@@ -85,6 +86,11 @@ class FeedClient:
         except TimeoutError:
             raise AssertionError(f"not in {within_s} s; at {self.book.seq}, {self.counts}, {self.faults}") from None
 
+    @property
+    def wants_book(self) -> bool:
+        """Whether it keeps a book at all."""
+        return self._wanted is not None
+
     async def reach(self, seq: int, within_s: float = 20.0) -> None:
         """Return when the book stands at a number of the log, or beyond."""
         await self.until(lambda: self.book.seq >= seq, within_s)
@@ -112,8 +118,9 @@ class FeedClient:
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
-                self._wire = await Wire.open(self._client)
-                await self._begin(self._wire)
+                async with asyncio.timeout(_OPENING_S):
+                    self._wire = await Wire.open(self._client, keeps_texts=False)
+                    await self._begin(self._wire)
                 self.counts["connected"] += 1
                 pause_s = _FIRST_PAUSE_S
                 self._moved.set()

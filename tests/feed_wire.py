@@ -36,10 +36,11 @@ class Closed(AssertionError):
 
 
 class Wire:
-    """An open websocket whose `hello` has been read. `texts` holds every message as it came."""
+    """An open websocket whose `hello` has been read. `texts` holds every message as it came, if they are kept."""
 
-    def __init__(self, socket: ClientWebSocketResponse) -> None:
+    def __init__(self, socket: ClientWebSocketResponse, *, keeps_texts: bool = True) -> None:
         self.socket = socket
+        self._keeps_texts = keeps_texts
         self.hello: Message = {}
         self.texts: list[str] = []
         self._ahead: deque[Message] = deque()
@@ -55,12 +56,13 @@ class Wire:
         headers: Mapping[str, str] | None = None,
         path: str = "/ws",
         protocols: Sequence[str] = (PROTOCOL,),
+        keeps_texts: bool = True,
         **options: Any,
     ) -> Self:
         """A socket; `header` is a token for the handshake, `token` one to authenticate with in band."""
         sent = {**(headers or {}), **({"Authorization": f"Bearer {header}"} if header else {})}
         socket = await client.ws_connect(path, headers=sent, protocols=protocols, max_msg_size=0, **options)
-        wire = cls(socket)
+        wire = cls(socket, keeps_texts=keeps_texts)
         try:
             wire.hello = await wire.next()
             assert wire.hello["t"] == "hello", wire.hello
@@ -146,6 +148,7 @@ class Wire:
             raise Late(f"no {' or '.join(waited_for) or 'message'} in time") from None
         if received.type is not WSMsgType.TEXT:
             raise Closed(self.socket.close_code, waited_for)
-        self.texts.append(received.data)
+        if self._keeps_texts:
+            self.texts.append(received.data)
         message: Message = orjson.loads(received.data)
         return message

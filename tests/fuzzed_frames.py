@@ -138,7 +138,8 @@ def _bad_close(chance: random.Random) -> Attack:
     payload = chance.choice(
         (b"\x03", *(struct.pack(">H", code) for code in (0, 1, 999, 1004, 1005, 1006, 1015, 2999)), b"\x03\xe8\xff")
     )
-    return _attack("bad close", frame(payload, CLOSE), 1002, 1007)
+    # 1000, where a code that nobody may send is taken for none.
+    return _attack("bad close", frame(payload, CLOSE), 1000, 1002, 1007)
 
 
 def _noise(chance: random.Random) -> Attack:

@@ -31,13 +31,13 @@ def without_the_lock_of_the_day(monkeypatch: pytest.MonkeyPatch) -> None:
     mutate(monkeypatch, "book/lock_day", "FOR UPDATE", "")
     mutate(monkeypatch, "book/lock_accounts", "FOR UPDATE OF f", "")
     meet = meeting(2)
-    write = book_transaction._keep
+    write = book_transaction._write
 
-    async def keep(connection: Any, bound: Any, attempt: Any) -> None:
+    async def meet_and_write(*args: Any) -> None:
         await meet()
-        await write(connection, bound, attempt)
+        await write(*args)
 
-    monkeypatch.setattr(book_transaction, "_keep", keep)
+    monkeypatch.setattr(book_transaction, "_write", meet_and_write)
 
 
 async def without_the_key_of_the_log(connection: Connection) -> None:

@@ -88,6 +88,11 @@ class RawWebSocket:
             raise
         return opened
 
+    @property
+    def port(self) -> int:
+        """Our end's."""
+        return int(self._socket.getsockname()[1])
+
     async def send(self, data: bytes) -> None:
         """Bytes as they are."""
         await self._loop.sock_sendall(self._socket, data)

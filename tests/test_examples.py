@@ -173,12 +173,38 @@ async def test_the_python_client_notices_a_fault_and_asks_anew(client: Client, f
     assert _resyncs(proxy) == 1
 
 
+async def _until_told(proxy: FeedProxy, seq: int) -> None:
+    await proxy.until(lambda: any(message["t"] == "upd" and message["seq"] == seq for message in proxy.answers))
+
+
 def _resyncs(proxy: FeedProxy) -> int:
     return [message["op"] for message in proxy.requests].count("resync")
 
 
 async def _until_resynced(proxy: FeedProxy, times: int) -> None:
     await proxy.until(lambda: _resyncs(proxy) >= times)
+
+
+async def test_the_python_client_asks_anew_once_and_resumes_from_no_book_that_it_does_not_believe(
+    client: Client,
+) -> None:
+    seller = await sign_up(client)
+    async with proxy_to(client.make_url("")) as proxy, python_client(proxy.url, seller.token) as kept:
+        await kept.reach(0)
+        lost = lose_one_update()
+        proxy.spoil = lambda message: None if message["t"] == "snap" else lost(message)
+        await place(client, seller, bid("12:00"))
+        await proxy.until(lambda: proxy.lost == 1)
+        # The next shows that one is lost, and the others come while it waits for a snapshot.
+        for seq in range(2, 5):
+            await place(client, seller, bid("12:00"))
+            await _until_told(proxy, seq)
+        await _until_resynced(proxy, 1)
+        proxy.spoil = None
+        proxy.cut()
+        await assert_it_has_the_book(kept, client, seller)
+    assert _resyncs(proxy) == 1
+    assert [message["since"] for message in proxy.requests if message["op"] == "subscribe"] == [None, None]
 
 
 async def test_the_python_client_resumes_where_it_was_cut(client: Client) -> None:

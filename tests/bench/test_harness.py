@@ -1,6 +1,8 @@
 """The bench's arithmetic and its table: medians, ratios, verdicts, notes. Nothing here is timed."""
 
 import asyncio
+import os
+import signal
 import struct
 
 import pytest
@@ -141,8 +143,7 @@ async def test_a_tree_of_processes_has_the_children_and_their_cpu() -> None:
         assert len(members) == 2
         assert cpu_s(shell.pid) >= 0.15
     finally:
-        for member in reversed(tree(shell.pid)):
-            run(["kill", "-KILL", str(member)])
+        os.killpg(shell.pid, signal.SIGKILL)
         await shell.wait()
 
 

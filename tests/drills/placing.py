@@ -8,10 +8,7 @@ database.
 
 import argparse
 import asyncio
-import os
 import random
-import re
-import signal
 import sys
 import tempfile
 import time
@@ -24,12 +21,12 @@ from typing import Any
 import aiohttp
 
 from market.bid_ids import split_bid_id
+from tests.drills.households import Household, get_book, levels_of, list_bids, sign_up
+from tests.drills.killing import kill_one
 from tests.drills.server import DrillServer
 
 _SIZES = (1, 1, 1, 1, 2, 4, 24, 96)
 _RETRY_PAUSE_S = 0.05
-# What a process has in its command line.
-_PROGRAMS = {"worker": b"worker", "postgres": b"postgres", "redis": b"valkey"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +52,6 @@ class Tally:
     kills: Counter[str] = field(default_factory=Counter)
 
 
-@dataclass(frozen=True, slots=True)
-class Household:
-    token: str
-    side: str
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"}
-
-
 async def run(plan: Plan, directory: Path) -> Tally:
     """Run the drill; AssertionError tells what was lost, doubled or torn."""
     chance = random.Random(plan.seed)
@@ -77,7 +64,7 @@ async def run(plan: Plan, directory: Path) -> Tally:
         async with aiohttp.ClientSession(
             server.url, timeout=aiohttp.ClientTimeout(total=20), connector=aiohttp.TCPConnector(limit=0)
         ) as session:
-            households = [await _sign_up(session, number) for number in range(plan.households)]
+            households = [await sign_up(session, number) for number in range(plan.households)]
             left = [plan.bids]
             clients = [
                 asyncio.create_task(
@@ -91,22 +78,6 @@ async def run(plan: Plan, directory: Path) -> Tally:
     finally:
         await server.stop()
     return tally
-
-
-async def _sign_up(session: aiohttp.ClientSession, number: int) -> Household:
-    phone = f"97{number:08}"
-    async with session.post("/sendotp", json={"PhoneNo": phone}) as response:
-        assert response.status == 200, await response.text()
-    async with session.get("/dev/outbox") as response:
-        newest = next(message for message in await response.json() if message["to"].endswith(phone))
-    otp = re.search(r"\b[0-9]{6}\b", newest["body"])
-    assert otp, newest
-    account_type = "prosumer" if number % 2 else "consumer"
-    form = {"PhoneNo": phone, "password": "sunshine-and-rain", "connectionId": phone, "otp": otp[0]}
-    async with session.post("/signup", json={**form, "username": "Asha", "accountType": account_type}) as response:
-        body = await response.json()
-        assert response.status == 200, body
-    return Household(body["token"], "sell" if number % 2 else "buy")
 
 
 async def _place_until_done(
@@ -184,22 +155,14 @@ async def _kill_along(
         while left[0] > moment and not all(client.done() for client in clients):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         await asyncio.sleep(chance.random() * 0.05)
-        victim = chance.choices(("all", "worker", "postgres", "redis"), weights=(5, 2, 2, 1))[0]
-        tally.kills[victim] += 1
-        if victim == "all":
-            await server.kill_parent()
-            await server.start()
-            continue
-        for pid in server.processes(_PROGRAMS[victim])[:1]:
-            os.kill(pid, signal.SIGKILL)
-        await server.wait_until_ready()
+        tally.kills[await kill_one(server, chance)] += 1
 
 
 async def _check(session: aiohttp.ClientSession, households: list[Household], day: str, tally: Tally) -> None:
     """Every acknowledged bid once and as acknowledged; the rest whole or absent; seq 1..n; the book their sum."""
     found: dict[int, dict[str, Any]] = {}
     for household in households:
-        for bid in await _list(session, household, day):
+        for bid in await list_bids(session, household, day):
             assert bid["id"] not in found, f"bid {bid['id']} is listed twice"
             assert bid["side"] == household.side, bid
             found[bid["id"]] = bid
@@ -210,37 +173,12 @@ async def _check(session: aiohttp.ClientSession, households: list[Household], da
     extra = len(found) - len(tally.acknowledged)
     assert _is_sum_of_some(extra, tally.unanswered), f"{extra} bids stand that nobody placed whole"
 
-    async with session.get(f"/book/dayahead?deliveryDate={day}", headers=households[0].headers) as response:
-        book = await response.json()
+    book = await get_book(session, households[0], day)
     seqs = sorted(named[1] for number in found if (named := split_bid_id(number)))
     assert seqs == list(range(1, len(found) + 1)), "the sequence has a gap or a repeat"
     assert book["seq"] == len(found), f"the book stands at {book['seq']} with {len(found)} bids"
     levels = {tuple(level[:3]): tuple(level[3:]) for level in book["lv"]}
-    assert _levels_of(found.values()) == levels, "the book is not the sum of its bids"
-
-
-async def _list(session: aiohttp.ClientSession, household: Household, day: str) -> list[dict[str, Any]]:
-    bids: list[dict[str, Any]] = []
-    after: int | None = 0
-    while after is not None:
-        url = f"/bids/dayahead?deliveryDate={day}&limit=1000&after={after}"
-        async with session.get(url, headers=household.headers) as response:
-            page = await response.json()
-            assert response.status == 200, page
-        bids += page["bids"]
-        after = page["next"]
-    return bids
-
-
-def _levels_of(bids: Any) -> dict[tuple[Any, ...], tuple[int, int]]:
-    levels: dict[tuple[Any, ...], tuple[int, int]] = {}
-    for bid in bids:
-        hours, minutes = bid["timeslot"][:5].split(":")
-        slot = int(hours) * 4 + int(minutes) // 15 + 1
-        key = (slot, "S" if bid["side"] == "sell" else "B", int(bid["price"].replace(".", "")))
-        volume, count = levels.get(key, (0, 0))
-        levels[key] = (volume + int(bid["volume"].replace(".", "")), count + 1)
-    return levels
+    assert levels_of(found.values()) == levels, "the book is not the sum of its bids"
 
 
 def _is_sum_of_some(total: int, parts: list[int]) -> bool:

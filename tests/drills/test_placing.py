@@ -5,14 +5,16 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import asyncpg
 import pytest
 
 from tests.conftest import Client
-from tests.drills import placing
-from tests.drills.placing import Household, Plan, Tally
+from tests.drills import households, placing
+from tests.drills.households import Household
+from tests.drills.placing import Plan, Tally
 from tests.factories import sign_up
 
 
@@ -107,21 +109,48 @@ async def test_the_drill_forgives_a_placement_without_an_answer_that_stands_whol
         ("UPDATE book_events SET prices[1] = prices[1] + 1 WHERE first_seq = 1", "1 bids are not as they were"),
         (
             "INSERT INTO book_events SELECT delivery_day, last_seq + 1000, last_seq + 1000 + last_seq - first_seq, at, "
-            "batch_id, account_id, bid_seq, kind, side, slots, prices, volumes FROM book_events WHERE first_seq = 1",
+            "batch_id, account_id, bid_seq, kind, side, slots, prices, volumes, account_seq FROM book_events "
+            "WHERE first_seq = 1",
             "bids stand that nobody placed whole",
         ),
-        (
-            # A withdrawal in the log that the bid itself knows nothing of.
-            "INSERT INTO book_events SELECT delivery_day, 100000, 100000, at, 1, account_id, 1, 'withdraw', side, "
-            "slots[1:1], prices[1:1], ARRAY[-volumes[1]] FROM book_events WHERE first_seq = 1",
-            "the book is not the sum of its bids",
-        ),
-        ("UPDATE delivery_days SET last_seq = last_seq + 1", "the book stands at 301 with 300 bids"),
     ],
 )
 async def test_the_drill_notices_a_database_that_is_wrong(
     load: Load, connection: "asyncpg.Connection[asyncpg.Record]", statement: str, words: str
 ) -> None:
     await connection.execute(statement)
+    with pytest.raises(AssertionError, match=words):
+        await load.check()
+
+
+def _without_a_level(book: dict[str, Any]) -> None:
+    del book["lv"][0]
+
+
+def _with_another_volume(book: dict[str, Any]) -> None:
+    book["lv"][-1][3] += 1
+
+
+def _ahead(book: dict[str, Any]) -> None:
+    book["seq"] += 1
+
+
+@pytest.mark.parametrize(
+    ("tamper", "words"),
+    [
+        (_without_a_level, "the book is not the sum of its bids"),
+        (_with_another_volume, "the book is not the sum of its bids"),
+        (_ahead, "the book stands at 301 with 300 bids"),
+    ],
+)
+async def test_the_drill_notices_a_book_that_is_wrong(
+    load: Load, monkeypatch: pytest.MonkeyPatch, tamper: Callable[[dict[str, Any]], None], words: str
+) -> None:
+    async def get_book(*asked: Any) -> dict[str, Any]:
+        book = await households.get_book(*asked)
+        tamper(book)
+        return book
+
+    monkeypatch.setattr(placing, "get_book", get_book)
     with pytest.raises(AssertionError, match=words):
         await load.check()

@@ -153,6 +153,7 @@ def test_a_request_is_read_exactly_where_it_is_documented(change: dict[str, Any]
         ("bye", messages.bye(4001, 5000)),
         ("err", messages.error(None, ErrorCode.UNAVAILABLE, "later")),
     ],
+    ids=lambda part: part if isinstance(part, str) else "",
 )
 def test_what_is_seldom_said_is_said_as_documented(name: str, frame: bytes) -> None:
     assert documented_as(orjson.loads(frame[frame.index(b"{") :])) == [name]

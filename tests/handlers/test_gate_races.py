@@ -86,7 +86,7 @@ async def test_a_bid_that_races_the_gate_is_in_the_book_or_refused_and_the_day_s
 async def test_without_the_state_of_the_day_a_gate_that_moves_back_opens_it_again(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mutate(monkeypatch, "book/advance_day", "state = $4", "state = CASE WHEN $4 = '' THEN $4 ELSE 'open' END")
+    mutate(monkeypatch, "book/write", "state = $5", "state = CASE WHEN $5 = '' THEN $5 ELSE 'open' END")
     mutate(monkeypatch, "gate/close", "SET state = 'closed'", "SET state = 'open'")
     _, _, seller, day = await race_the_gate(make_client)
     later = await make_client(market={"gate_closure": "24:00"})

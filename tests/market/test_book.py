@@ -1,5 +1,6 @@
 """The book in memory: whatever happened to it, it is what adding up all bids again gives."""
 
+import random
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -125,8 +126,10 @@ def merged(copy: Sequence[Level], changes: Sequence[Level]) -> list[Level]:
     return sorted(level for level in kept.values() if level.volume_ticks)
 
 
-# How many changes the trail may keep beyond what it needs: with none it is compacted all the time.
-SLACK = st.sampled_from([0, 3, 1024])
+# How much the trail keeps beyond what it needs, and how far its marks are apart: with (0, 1) it is compacted and led
+# into all the time, with (1024, 64) hardly ever in days as short as these.
+TRAIL = st.sampled_from([(0, 1), (0, 2), (3, 2), (1024, 64)])
+CHANCE = st.integers(0, 99).map(random.Random)
 FILTER = st.lists(st.sampled_from((*SLOTS, 13)), unique=True)
 
 
@@ -142,10 +145,10 @@ def test_levels_and_state_are_those_of_adding_up_all_bids_again(day: list[Bids],
         assert book.state == ("open" if bids.closed_seq is None else "closed")
 
 
-@given(days(), FILTER, st.randoms(use_true_random=False))
+@given(days(), FILTER, CHANCE)
 @settings(deadline=None, max_examples=100)
 def test_checksums_are_those_of_the_levels_whenever_they_are_asked_for(
-    day: list[Bids], slots: list[int], chance: Any
+    day: list[Bids], slots: list[int], chance: random.Random
 ) -> None:
     book = Book(MIDPOINT)
     for bids in day:
@@ -157,10 +160,10 @@ def test_checksums_are_those_of_the_levels_whenever_they_are_asked_for(
             assert book.crc(slots) == book_crc(bids.levels(), slots)
 
 
-@given(days(), st.sampled_from(PriceRule), st.randoms(use_true_random=False))
+@given(days(), st.sampled_from(PriceRule), CHANCE)
 @settings(deadline=None, max_examples=100)
 def test_indicative_prices_are_those_of_the_auction_whenever_they_are_asked_for(
-    day: list[Bids], rule: PriceRule, chance: Any
+    day: list[Bids], rule: PriceRule, chance: random.Random
 ) -> None:
     book = Book(rule)
     for bids in day:
@@ -170,10 +173,12 @@ def test_indicative_prices_are_those_of_the_auction_whenever_they_are_asked_for(
         assert book.indicatives(asked) == [clearing.get(slot, Indicative(slot, None, 0)) for slot in sorted(asked)]
 
 
-@given(days(), FILTER, SLACK)
+@given(days(), FILTER, TRAIL)
 @settings(deadline=None, max_examples=100)
-def test_an_update_leads_from_any_event_to_the_present(day: list[Bids], slots: list[int], slack: int) -> None:
-    with patch("market.trail._SLACK", slack):
+def test_an_update_leads_from_any_event_to_the_present(
+    day: list[Bids], slots: list[int], trail: tuple[int, int]
+) -> None:
+    with patch("market.trail._SLACK", trail[0]), patch("market.trail._STRIDE", trail[1]):
         book = Book(MIDPOINT)
         copies = {0: list[Level]()}
         for bids in day:
@@ -188,24 +193,29 @@ def test_an_update_leads_from_any_event_to_the_present(day: list[Bids], slots: l
                 assert merged(copy, book.changed_since(since)) == book.levels()
 
 
-@given(days(), st.integers(0, 25), st.sampled_from(PriceRule), SLACK)
+@given(days(), st.integers(0, 25), st.sampled_from(PriceRule), TRAIL)
 @settings(deadline=None, max_examples=100)
 def test_a_restored_book_behaves_like_the_one_that_lived_through_it(
-    day: list[Bids], point: int, rule: PriceRule, slack: int
+    day: list[Bids], point: int, rule: PriceRule, trail: tuple[int, int]
 ) -> None:
-    with patch("market.trail._SLACK", slack):
+    with patch("market.trail._SLACK", trail[0]), patch("market.trail._STRIDE", trail[1]):
         at = day[point % len(day)] if day else Bids()
         one, other = lived(at, rule), restored(at, rule)
-        for row in [None, *(day[-1].rows[len(at.rows) :] if day else [])]:
-            if row is not None:
-                one.apply(*row)
-                other.apply(*row)
-            assert (one.seq, one.state, one.closed_seq) == (other.seq, other.state, other.closed_seq)
+        assert all_that_is_known(one) == all_that_is_known(other)
+        for row in day[-1].rows[len(at.rows) :] if day else []:
+            one.apply(*row)
+            other.apply(*row)
             assert one.levels() == other.levels()
-            assert one.crc() == other.crc()
-            assert one.indicatives(SLOTS) == other.indicatives(SLOTS)
-            for since in range(one.seq + 1):
-                assert one.changed_since(since) == other.changed_since(since)
+        assert all_that_is_known(one) == all_that_is_known(other)
+
+
+def all_that_is_known(book: Book) -> tuple[object, ...]:
+    return (
+        (book.seq, book.state, book.closed_seq, book.crc()),
+        book.levels(),
+        book.indicatives(SLOTS),
+        [book.changed_since(since) for since in range(book.seq + 1)],
+    )
 
 
 def placed() -> Book:

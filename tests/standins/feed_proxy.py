@@ -23,12 +23,14 @@ _PASSED_ON = ("Authorization", "Origin", "Content-Type", "Idempotency-Key", "Acc
 @dataclass(slots=True)
 class FeedProxy:
     """`spoil` gets each message of the server's and gives what the client gets in its place, None for nothing.
-    `requests` holds what clients said, `answers` what they got, over all connections."""
+    Over all connections: `requests` holds what clients said, `answers` what they got, and `lost` counts what they did
+    not get."""
 
     url: str = ""
     spoil: Spoil | None = None
     requests: list[Message] = field(default_factory=list)
     answers: list[Message] = field(default_factory=list)
+    lost: int = 0
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
     _sockets: set[web.WebSocketResponse] = field(default_factory=set)
 
@@ -88,10 +90,12 @@ class FeedProxy:
 
     async def _answer(self, downstream: web.WebSocketResponse, message: Message) -> None:
         spoilt = self.spoil(message) if self.spoil else message
-        if spoilt is not None:
+        if spoilt is None:
+            self.lost += 1
+        else:
             await downstream.send_str(orjson.dumps(spoilt).decode())
             self.answers.append(spoilt)
-            self._moved.set()
+        self._moved.set()
 
 
 _TARGET = web.AppKey("target", URL)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.batch import MAX_LEVEL_TICKS, Batch, HeldAccount, HeldBid, growing_levels
+from storage.batch import MAX_LEVEL_TICKS, Batch, HeldAccount, HeldBid, added_volume, growing_levels
 from storage.commands import Amend, Change, Place, Withdraw
 from storage.errors import BidNotFound, BidNotOpen, BookError, GateClosed, LevelFull, TooManyOpenBids
 
@@ -150,6 +150,6 @@ def test_the_events_add_up_to_the_bids(changes: list[tuple[int, Change]]) -> Non
 
 def test_growing_levels_names_every_level_that_may_grow() -> None:
     held = {1: HeldBid(7, "S", 41, 400, 500, False)}
-    levels, added = growing_levels([one(410, 3, "B"), Amend(1, 401, None), Amend(1, None, 9), Amend(5, 1, 1)], held)
-    assert levels == {(41, "B", 410), (41, "S", 400), (41, "S", 401)}
-    assert added == 3 + 500 + 9
+    changes: list[Change] = [one(410, 3, "B"), Amend(1, 401, None), Amend(1, None, 9), Amend(5, 1, 1)]
+    assert growing_levels(changes, held) == {(41, "B", 410), (41, "S", 400), (41, "S", 401)}
+    assert added_volume(changes, held) == 3 + 500 + 9

@@ -1,0 +1,31 @@
+"""What the command line asks of a run.
+
+What lives here: the options and what follows from them. What must not: how they are written on the command line.
+"""
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How often and how long is measured, and whether missing programs are installed."""
+
+    rounds: int = 3
+    is_quick: bool = False
+    installs: bool = False
+
+    @property
+    def warm_s(self) -> float:
+        """Seconds of load before each measurement: compilers, caches and connections get their time."""
+        return 1.0 if self.is_quick else 4.0
+
+    @property
+    def measure_s(self) -> float:
+        """Seconds of each measurement."""
+        return 2.0 if self.is_quick else 8.0
+
+    @property
+    def cores(self) -> int:
+        """The cores that this process and its children may use."""
+        return len(os.sched_getaffinity(0))
