@@ -8,12 +8,11 @@ aiohttp's own frames; docs/adr/0006 says why that is safe.
 """
 
 import asyncio
-import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import structlog
 from aiohttp import WSMessage, WSMsgType, web
@@ -42,6 +41,16 @@ class CloseCode(IntEnum):
     NO_AUTH_IN_TIME = 4502
     FORBIDDEN = 4503
     TOO_MANY_CONNECTIONS = 4504
+
+
+class Conversation(Protocol):
+    """What is done with the messages of connections."""
+
+    async def handle(self, connection: "Connection", text: str) -> None:
+        """Do what a message asks for."""
+
+    def end(self, connection: "Connection") -> None:
+        """The connection is over, or never was."""
 
 
 class Door(NamedTuple):
@@ -80,7 +89,6 @@ class Connection:
         "errors",
         "expiry_step",
         "heard_at",
-        "id",
         "opened_at",
         "pinged_at",
         "session",
@@ -95,7 +103,6 @@ class Connection:
         rules: FeedRules,
         session: Session | None,
     ) -> None:
-        self.id = secrets.token_hex(4)
         self.address = address
         self.session = session
         self.opened_at = self.heard_at = time.monotonic()
@@ -183,21 +190,22 @@ class Connection:
             self._end = asyncio.get_running_loop().create_future()
         await asyncio.shield(self._end)
 
-    async def serve(self, handle: Callable[[str], Awaitable[None]]) -> None:
-        """Give every text message to `handle`, one after another, until either side closes."""
+    async def serve(self, conversation: Conversation) -> None:
+        """Have every text message handled, one after another, until either side closes."""
         self._task = asyncio.current_task()
         try:
             self._open_door()
             # In one coroutine: each of those that wait here weighs something, thousands of times.
             while self._cut is None and (text := self._text_of(await self._ws.receive())) is not None:
                 if text:
-                    await handle(text)
+                    await conversation.handle(self, text)
         except asyncio.CancelledError:
             if self._cut is None or self._task is None:
                 raise
             self._task.uncancel()
         finally:
             self._is_leaving = True
+            conversation.end(self)
             try:
                 await self._close()
             finally:
@@ -264,5 +272,6 @@ class Connection:
             code, reason = self._cut
             # What is unsent is not waited for: a client that does not read would hold the closing up.
             await self._ws.close(code=code, message=reason.encode(), drain=False)
-        if self.unsent_bytes():
+        if self._transport.get_write_buffer_size():
+            # Closing would wait until the client has read it.
             self._transport.abort()

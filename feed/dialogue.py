@@ -1,4 +1,4 @@
-"""What a client asks for, done: one dialogue for each connection.
+"""What clients ask for, done.
 
 What lives here: authentication, subscribing, and the answers. What must not: parsing (requests.py), or anything that
 happens without being asked for.
@@ -12,7 +12,7 @@ import structlog
 
 from auth.tokens import Purpose, TokenError
 from feed import messages
-from feed.connection import CloseCode, Connection
+from feed.connection import CloseCode, Connection, Conversation
 from feed.day_book import DayBook
 from feed.follower import Follower
 from feed.hub import Hub
@@ -44,14 +44,11 @@ FOREIGN: Final = (Purpose.SHIPPER, Purpose.TRANSPORTER)
 _MAX_ERRORS: Final = 10
 
 
-class Dialogue:
-    """Serves one connection's requests, one after another."""
-
-    __slots__ = ("_clock", "_follower", "_hub", "_own", "_registry", "_rules", "_sessions", "connection")
+class Dialogue(Conversation):
+    """Serves the requests of all connections, those of each one after another. `clock` tells the time, aware."""
 
     def __init__(
         self,
-        connection: Connection,
         *,
         follower: Follower,
         hub: Hub,
@@ -61,7 +58,6 @@ class Dialogue:
         rules: FeedRules,
         clock: Callable[[], datetime],
     ) -> None:
-        self.connection = connection
         self._follower = follower
         self._hub = hub
         self._own = own
@@ -70,48 +66,48 @@ class Dialogue:
         self._rules = rules
         self._clock = clock
 
-    async def handle(self, text: str) -> None:
+    async def handle(self, connection: Connection, text: str) -> None:
         """Do what one message asks for, and answer."""
         request_id: RequestId = None
         try:
             request = parse(text)
             request_id = request.id
-            await self._do(request)
+            await self._do(connection, request)
         except RequestError as fault:
-            self._refuse(fault.request_id if fault.request_id is not None else request_id, fault.code, fault.text)
+            named = request_id if fault.request_id is None else fault.request_id
+            self._refuse(connection, named, fault.code, fault.text)
         except Unavailable:
             text = "the database is unavailable; try again"
-            self.connection.reply(messages.error(request_id, ErrorCode.UNAVAILABLE, text))
+            connection.reply(messages.error(request_id, ErrorCode.UNAVAILABLE, text))
 
-    def end(self) -> None:
+    def end(self, connection: Connection) -> None:
         """The connection is over: nothing is sent to it any more, and it does not count any more."""
-        self._hub.remove(self.connection)
-        if self.connection.session is not None:
-            self._own.unsubscribe(self.connection, self.connection.session.account_id)
-        self._registry.remove(self.connection)
+        self._hub.remove(connection)
+        if connection.session is not None:
+            self._own.unsubscribe(connection, connection.session.account_id)
+        self._registry.remove(connection)
 
-    def _refuse(self, request_id: RequestId, code: ErrorCode, text: str) -> None:
-        self.connection.reply(messages.error(request_id, code, text))
-        self.connection.errors += 1
-        if self.connection.errors >= _MAX_ERRORS:
-            self.connection.cut(CloseCode.BAD_REQUEST, "too many requests that were refused")
+    def _refuse(self, connection: Connection, request_id: RequestId, code: ErrorCode, text: str) -> None:
+        connection.reply(messages.error(request_id, code, text))
+        connection.errors += 1
+        if connection.errors >= _MAX_ERRORS:
+            connection.cut(CloseCode.BAD_REQUEST, "too many requests that were refused")
 
-    async def _do(self, request: Request) -> None:
+    async def _do(self, connection: Connection, request: Request) -> None:
         if isinstance(request, Auth):
-            await self._authenticate(request)
+            await self._authenticate(connection, request)
         elif isinstance(request, Ping):
-            self._answer(request.id, {"ts": int(self._clock().timestamp() * 1000)})
-        elif self.connection.session is None and not self._rules.is_book_public:
+            self._answer(connection, request.id, {"ts": int(self._clock().timestamp() * 1000)})
+        elif connection.session is None and not self._rules.is_book_public:
             raise RequestError(ErrorCode.NOT_AUTHENTICATED, "authenticate first, with op auth and a token")
         elif isinstance(request, Subscribe):
-            await self._subscribe(request)
+            await self._subscribe(connection, request)
         elif isinstance(request, Unsubscribe):
-            self._unsubscribe(request)
+            self._unsubscribe(connection, request)
         else:
-            self._resync(request)
+            self._resync(connection, request)
 
-    async def _authenticate(self, request: Auth) -> None:
-        connection = self.connection
+    async def _authenticate(self, connection: Connection, request: Auth) -> None:
         try:
             session = await self._sessions.check(request.token, *PURPOSES, *FOREIGN)
         except TokenError:
@@ -127,17 +123,17 @@ class Dialogue:
             connection.cut(CloseCode.TOO_MANY_CONNECTIONS, "too many connections of this account")
             return
         connection.expiry_step = 0
-        self._answer(request.id, messages.identity(session))
+        self._answer(connection, request.id, messages.identity(session))
 
-    async def _subscribe(self, request: Subscribe) -> None:
+    async def _subscribe(self, connection: Connection, request: Subscribe) -> None:
         if request.channel == OWN_CHANNEL:
-            await self._subscribe_own(request)
+            await self._subscribe_own(connection, request)
             return
         if request.channel == OPEN_BOOK_CHANNEL:
             day = self._rules.calendar.open_day(self._clock())
         else:
             day = self._day_of(request.channel)
-        self._check_room(request.channel)
+        self._check_room(connection, request.channel)
         # Another process may have told it already what has not come here yet.
         day_book = await self._follower.fresh_book(day)
 
@@ -145,7 +141,7 @@ class Dialogue:
             return messages.ok(request.id, _position(day_book, seq, is_recovered))
 
         self._hub.subscribe(
-            self.connection,
+            connection,
             request.channel,
             day_book,
             rate_ms=request.rate_ms,
@@ -155,16 +151,17 @@ class Dialogue:
             answer=answer,
         )
 
-    async def _subscribe_own(self, request: Subscribe) -> None:
-        session = self._session()
-        if not self._own.has(self.connection, session.account_id):
-            self._check_room(request.channel)
+    async def _subscribe_own(self, connection: Connection, request: Subscribe) -> None:
+        session = self._session(connection)
+        if not self._own.has(connection, session.account_id):
+            self._check_room(connection, request.channel)
         try:
-            own_epoch, seq, is_recovered = await self._own.subscribe(self.connection, session.account_id, request.since)
+            own_epoch, seq, is_recovered = await self._own.subscribe(connection, session.account_id, request.since)
         except AccountGone:
-            self.connection.cut(CloseCode.FORBIDDEN, "the account is gone")
+            connection.cut(CloseCode.FORBIDDEN, "the account is gone")
             return
         self._answer(
+            connection,
             request.id,
             {
                 "ch": OWN_CHANNEL,
@@ -175,17 +172,17 @@ class Dialogue:
             },
         )
 
-    def _unsubscribe(self, request: Unsubscribe) -> None:
+    def _unsubscribe(self, connection: Connection, request: Unsubscribe) -> None:
         if request.channel == OWN_CHANNEL:
-            session = self.connection.session
-            is_done = session is not None and self._own.unsubscribe(self.connection, session.account_id)
+            session = connection.session
+            is_done = session is not None and self._own.unsubscribe(connection, session.account_id)
         else:
-            is_done = self._hub.unsubscribe(self.connection, request.channel)
+            is_done = self._hub.unsubscribe(connection, request.channel)
         if not is_done:
             raise _not_subscribed(request.channel)
-        self._answer(request.id, {"ch": request.channel})
+        self._answer(connection, request.id, {"ch": request.channel})
 
-    def _resync(self, request: Resync) -> None:
+    def _resync(self, connection: Connection, request: Resync) -> None:
         def answer(day_book: DayBook) -> bytes:
             return messages.ok(request.id, _position(day_book, day_book.book.seq, False))
 
@@ -193,12 +190,12 @@ class Dialogue:
             raise RequestError(
                 ErrorCode.BAD_REQUEST, "me has no snapshot; subscribe with since, or read GET /bids/dayahead"
             )
-        if not self._hub.resync(self.connection, request.channel, answer):
+        if not self._hub.resync(connection, request.channel, answer):
             raise _not_subscribed(request.channel)
 
-    def _session(self) -> Session:
+    def _session(self, connection: Connection) -> Session:
         """The account that the connection speaks for. Raises RequestError."""
-        session = self.connection.session
+        session = connection.session
         if session is None:
             raise RequestError(ErrorCode.NOT_AUTHENTICATED, "authenticate first, with op auth and a token")
         if session.claims.purpose is not Purpose.ACCOUNT:
@@ -218,16 +215,16 @@ class Dialogue:
             raise RequestError(ErrorCode.UNKNOWN_CHANNEL, text)
         return day
 
-    def _check_room(self, channel: str) -> None:
-        session = self.connection.session
-        has_own = session is not None and self._own.has(self.connection, session.account_id)
-        count = self._hub.count(self.connection, besides=channel) + has_own
+    def _check_room(self, connection: Connection, channel: str) -> None:
+        session = connection.session
+        has_own = session is not None and self._own.has(connection, session.account_id)
+        count = self._hub.count(connection, besides=channel) + has_own
         if count >= self._rules.max_subscriptions:
             text = f"at most {self._rules.max_subscriptions} subscriptions; end one first"
             raise RequestError(ErrorCode.TOO_MANY_SUBSCRIPTIONS, text)
 
-    def _answer(self, request_id: RequestId, more: dict[str, Any]) -> None:
-        self.connection.reply(messages.ok(request_id, more))
+    def _answer(self, connection: Connection, request_id: RequestId, more: dict[str, Any]) -> None:
+        connection.reply(messages.ok(request_id, more))
 
 
 def _speaker(session: Session) -> tuple[Purpose, int]:

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from feed.connection import Connection, Door
 from feed.day_book import DayBook
+from feed.requests import OPEN_BOOK_CHANNEL
 
 # A frame goes to this many sockets before others have their turn: a few milliseconds.
 _CHUNK: Final = 400
@@ -36,6 +37,11 @@ class Group:
         self.members: dict[Connection, Door] = {}
         self.behind: dict[Connection, int | None] = {}
         self.sent_at = now_s
+
+    @property
+    def name(self) -> str:
+        """The channel as those who are here named it."""
+        return OPEN_BOOK_CHANNEL if self.key.is_open_book else self.day_book.channel
 
     @property
     def is_empty(self) -> bool:

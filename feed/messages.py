@@ -3,6 +3,7 @@
 What lives here: the messages of `bidbook.v1`, keys in the protocol's order. What must not: when any of them is sent.
 """
 
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,12 +19,12 @@ VERSION = 1
 SUBPROTOCOL = "bidbook.v1"
 
 
-def hello(connection_id: str, rules: FeedRules, session: Session | None) -> bytes:
+def hello(rules: FeedRules, session: Session | None) -> bytes:
     """The first message. `session` is that of the handshake's token, if it had one."""
     message: dict[str, Any] = {
         "t": "hello",
         "v": VERSION,
-        "conn": connection_id,
+        "conn": secrets.token_hex(4),
         "ping_s": _plain(rules.ping_s),
         "max_msg": rules.max_message_bytes,
         "limits": {"in_per_s": _plain(rules.messages_per_s), "subs": rules.max_subscriptions},

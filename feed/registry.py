@@ -65,6 +65,10 @@ class Registry:
         connection.session = session
         for name in names_of(session):
             self._by_name.setdefault(name, set()).add(connection)
+        if not self._sessions.remembers(session):
+            # Revoked, perhaps, between the check of its token and this moment.
+            self._suspected.add(connection)
+            self._wake.set()
         _, subject = names_of(session)
         return len(self._by_name[subject]) <= self._rules.connections_per_account
 

@@ -5,7 +5,7 @@ What lives here: putting the parts together, and a connection's way through them
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import date, datetime
 from typing import Final
 
@@ -45,12 +45,19 @@ class Feed:
         clock: Callable[[], datetime],
     ) -> None:
         self._rules = rules
-        self._clock = clock
-        self._sessions = sessions
         self._follower = Follower(database, notifications, rules, clock)
         self._hub = Hub(self._follower, rules.calendar, clock)
         self._own = OwnFeed(database, notifications, self._follower, rules)
         self._registry = Registry(sessions, rules)
+        self._dialogue = Dialogue(
+            follower=self._follower,
+            hub=self._hub,
+            own=self._own,
+            registry=self._registry,
+            sessions=sessions,
+            rules=rules,
+            clock=clock,
+        )
         self._deadlines = Deadlines(self._registry, self._hub, self._own, rules, clock)
         self._follower.on_history_lost = self._restart
         self._housekeeper: asyncio.Task[None] | None = None
@@ -97,31 +104,22 @@ class Feed:
             autoping=False,
             # Compressed, a frame could not be shared; and it costs twice the CPU and seven times the memory.
             compress=False,
-            max_msg_size=self._rules.max_message_bytes,
+            # One of exactly this size would be refused.
+            max_msg_size=self._rules.max_message_bytes + 1,
             protocols=(messages.SUBPROTOCOL,),
         )
 
-    def admit(
+    def serve(
         self, ws: web.WebSocketResponse, transport: asyncio.Transport, address: str, session: Session | None
-    ) -> Dialogue:
-        """Take in an accepted websocket and greet it, or have it closed as one too many. The caller serves the
-        dialogue's connection, and ends the dialogue whatever happens."""
+    ) -> Awaitable[None]:
+        """Take in an accepted websocket and greet it, or have it closed as one too many; what is returned serves it
+        until it is over, and must be awaited at once."""
         connection = Connection(ws, transport, address, self._rules, session)
-        dialogue = Dialogue(
-            connection,
-            follower=self._follower,
-            hub=self._hub,
-            own=self._own,
-            registry=self._registry,
-            sessions=self._sessions,
-            rules=self._rules,
-            clock=self._clock,
-        )
         if self._registry.add(connection):
-            connection.send(messages.hello(connection.id, self._rules, session))
+            connection.send(messages.hello(self._rules, session))
         else:
             connection.cut(CloseCode.TOO_MANY_CONNECTIONS, "too many connections")
-        return dialogue
+        return connection.serve(self._dialogue)
 
     def _restart(self) -> None:
         """What subscribers were told is no history of this database any more: all begin anew."""

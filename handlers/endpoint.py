@@ -60,8 +60,6 @@ class Endpoint:
     has_idempotency_key: bool = False
     # Left out of the API documentation: pages for people.
     is_page: bool = False
-    # A conversation rather than an answer (a websocket): it has no deadline.
-    is_live: bool = False
 
 
 def endpoint(record: Endpoint) -> Callable[[Handler], Handler]:

@@ -1,6 +1,6 @@
 """The live feed's door: the websocket handshake.
 
-What lives here: who may connect, and from where. What must not: anything that is said once the socket is open (feed/).
+What lives here: who may connect, and from where. What must not: what is said once the socket is open (feed/).
 """
 
 from urllib.parse import urlsplit
@@ -9,7 +9,7 @@ from aiohttp import web
 
 from auth.tokens import TokenError
 from feed.dialogue import FOREIGN, PURPOSES
-from handlers.context import CLIENT_ADDRESS, FEED, HTTP, LEAVING, SESSIONS
+from handlers.context import FEED, HTTP, LEAVING, SESSION, SESSIONS
 from handlers.endpoint import Answer, Endpoint, endpoint
 from handlers.errors import BadHandshake, ForeignOrigin, InvalidToken, Leaving, WrongKind
 from handlers.requests import read_token
@@ -20,7 +20,6 @@ from storage.sessions import Session
     Endpoint(
         summary="The live feed: a websocket",
         tag="Market",
-        is_live=True,
         foreign=FOREIGN,
         answers={
             101: Answer("The feed, see /asyncapi.json"),
@@ -34,10 +33,10 @@ from storage.sessions import Session
 async def connect(request: web.Request) -> web.StreamResponse:
     """Every change of the book as it happens, and the account's own data. Authenticate with the Authorization header,
     or with the first message; a token in the URL is not looked at."""
-    feed = request.app[FEED]
+    # What is said over the socket comes after this answer: see the middleware `converse`.
     if not _is_allowed(request):
         raise ForeignOrigin
-    ws = feed.new_socket()
+    ws = request.app[FEED].new_socket()
     if not ws.can_prepare(request).ok:
         raise BadHandshake
     session = await _session(request)
@@ -46,15 +45,8 @@ async def connect(request: web.Request) -> web.StreamResponse:
     await ws.prepare(request)
     # They are sent, and would be kept for as long as the socket: two kilobytes of each of thousands.
     ws.headers.clear()
-    transport = request.transport
-    if transport is None:
-        # It went in the middle of its handshake.
-        return ws
-    dialogue = feed.admit(ws, transport, request[CLIENT_ADDRESS], session)
-    try:
-        await dialogue.connection.serve(dialogue.handle)
-    finally:
-        dialogue.end()
+    if session is not None:
+        request[SESSION] = session
     return ws
 
 

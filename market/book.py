@@ -119,11 +119,11 @@ class Book:
         """The levels changed after event `seq`, as they stand now, sorted; gone ones with volume 0 and no bids."""
         if seq >= self.seq:
             return []
-        changed = self._trail.since(seq)
-        if slots is None:
-            return sorted([tally.shown() for tally in changed])
-        covered = frozenset(slots)
-        return sorted([tally.shown() for tally in changed if tally.slot in covered])
+        changed: Iterable[Tally] = self._trail.since(seq)
+        if slots is not None:
+            covered = frozenset(slots)
+            changed = [tally for tally in changed if tally.slot in covered]
+        return [tally.shown() for tally in sorted(changed, key=attrgetter("rank"))]
 
     def indicatives(self, slots: Iterable[int]) -> list[Indicative]:
         """What each of these slots would clear now, in ascending order."""

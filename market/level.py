@@ -42,12 +42,12 @@ class Indicative(NamedTuple):
 
 def slot_crc(levels: Iterable[Level]) -> int:
     """Unsigned CRC-32 over one slot's levels as `side,price,volume,bids;`; 0 for a slot without any."""
-    return crc32("".join([level_text(level) for level in sorted(levels) if level.volume_ticks]).encode("ascii"))
+    return crc32("".join([level_text(*level[1:]) for level in sorted(levels) if level.volume_ticks]).encode("ascii"))
 
 
-def level_text(level: Level) -> str:
+def level_text(side: Side, price_ticks: int, volume_ticks: int, bids: int) -> str:
     """A level as its slot's checksum has it."""
-    return f"{level.side},{level.price_ticks},{level.volume_ticks},{level.bids};"
+    return f"{side},{price_ticks},{volume_ticks},{bids};"
 
 
 def book_crc(levels: Iterable[Level], slots: Collection[int] | None = None) -> int:

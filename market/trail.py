@@ -7,13 +7,15 @@ from bisect import bisect_right
 
 from market.depth import Tally
 
+# Compaction looks at every place: the longer the trail may grow, the less of it falls to each change.
+_PLACES_PER_LEVEL = 4
 _SLACK = 1024
 _STRIDE = 64
 
 
 class Trail:
     """Levels in the order of their changes. A level that changes again stands here again; from time to time only its
-    last place is kept, so that the trail is never longer than twice the levels and some slack.
+    last place is kept, so that the trail is never longer than a few times the levels and some slack.
 
     Marks lead into it: everything before `_starts[i]` happened up to event `_seqs[i]`.
     """
@@ -37,7 +39,7 @@ class Trail:
         self.tallies[:] = tallies
         self._seqs = [tally.seq for tally in tallies[::_STRIDE]]
         self._starts = list(range(0, len(tallies), _STRIDE))
-        self._limit = 2 * len(tallies) + _SLACK
+        self._limit = _PLACES_PER_LEVEL * len(tallies) + _SLACK
 
     def since(self, seq: int) -> set[Tally]:
         """The levels whose last change came after event `seq`."""

@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from auth.tokens import TokenError
-from handlers.context import CLIENT_ADDRESS, HTTP, LEAVING, MARKET, REQUEST_ID, SESSION, SESSIONS, HttpRules
+from handlers.context import CLIENT_ADDRESS, FEED, HTTP, LEAVING, MARKET, REQUEST_ID, SESSION, SESSIONS, HttpRules
 from handlers.endpoint import Endpoint, Family, endpoint_of
 from handlers.errors import InvalidToken, WrongKind, answer_to, is_outage
 from handlers.requests import json_response, read_token
@@ -60,9 +60,8 @@ async def identify(request: web.Request, handler: Handler) -> web.StreamResponse
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn whatever a handler raises into the answer that its API family shows, within the request's deadline."""
     record = endpoint_of(request.match_info.handler) or _unrouted(request)
-    timeout_s = None if record is not None and record.is_live else request.app[HTTP].request_timeout_s
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout(request.app[HTTP].request_timeout_s):
             return await handler(request)
     except web.HTTPException as fault:
         if fault.status < 400:
@@ -105,7 +104,18 @@ async def allow_origins(request: web.Request, handler: Handler) -> web.StreamRes
     return web.Response(status=204)
 
 
-MIDDLEWARES = (identify, allow_origins, answer_errors, check_token)
+@web.middleware
+async def converse(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Hold the conversation over a websocket that was accepted: after, and so outside of, everything that is done for a
+    request. Its deadline does not apply, and nothing of it is kept for as long as the socket lives."""
+    response = await handler(request)
+    if isinstance(response, web.WebSocketResponse) and request.transport is not None:
+        session = request.get(SESSION)
+        await request.app[FEED].serve(response, request.transport, request[CLIENT_ADDRESS], session)
+    return response
+
+
+MIDDLEWARES = (converse, identify, allow_origins, answer_errors, check_token)
 
 
 async def set_headers(request: web.Request, response: web.StreamResponse) -> None:

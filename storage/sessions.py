@@ -95,6 +95,10 @@ class Sessions:
         may have been, unheard. A name may come late, when newer tokens are in use already: `list_valid` tells."""
         self._watchers.append(watcher)
 
+    def remembers(self, session: Session) -> bool:
+        """Whether nothing has been heard against a session since it was checked; if not, `list_valid` tells."""
+        return names_of(session)[0] in self._named
+
     async def list_valid(self, sessions: Sequence[Session]) -> set[str]:
         """The jti of those sessions, of accounts and operators, that were not revoked. Raises DatabaseUnavailable."""
         claims = [session.claims for session in sessions]

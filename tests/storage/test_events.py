@@ -173,6 +173,22 @@ async def test_levels_that_are_gone_are_restored_with_the_event_that_took_them(
     ]
 
 
+async def test_the_gate_s_event_is_known_whatever_follows_it(
+    writer: BookWriter, database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "_STRETCH_EVENTS", 1)
+    await submit(writer, Place("S", [41], [425], [1000]))
+    await close_gate(database)
+    await connection.execute(
+        "INSERT INTO book_events (delivery_day, first_seq, last_seq, batch_id, kind) VALUES ($1, 3, 3, 1, 'change')",
+        DAY,
+    )
+    await connection.execute("UPDATE delivery_days SET last_seq = 3")
+    found = await events.read_day(database, DAY)
+    assert found is not None
+    assert (found.seq, found.state, found.closed_seq) == (3, "closed", 2)
+
+
 async def test_a_day_that_nobody_used_is_none(writer: BookWriter, database: Database) -> None:
     await submit(writer, Place("S", [41], [425], [1000]))
     assert await events.read_day(database, DAY + timedelta(days=1)) is None
