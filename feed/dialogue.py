@@ -134,8 +134,11 @@ class Dialogue(Conversation):
         else:
             day = self._day_of(request.channel)
         self._check_room(connection, request.channel)
-        # Another process may have told it already what has not come here yet.
         day_book = await self._follower.fresh_book(day)
+        since = request.since
+        if since is not None and since.epoch == day_book.epoch and since.seq > day_book.book.seq:
+            # Another process has told it what has not come here yet; the book as it is known here would set it back.
+            day_book = await self._follower.catch_up(day)
 
         def answer(is_recovered: bool, seq: int) -> bytes:
             return messages.ok(request.id, _position(day_book, seq, is_recovered))
@@ -147,7 +150,7 @@ class Dialogue(Conversation):
             rate_ms=request.rate_ms,
             slots=request.slots,
             is_open_book=request.channel == OPEN_BOOK_CHANNEL,
-            since=request.since,
+            since=since,
             answer=answer,
         )
 

@@ -43,11 +43,11 @@ class Tally:
             side, price, volume, bids = self.side, self.price, self.volume, self.bids
             # What Level(...) does, without its detour through Python: this runs for every level of every update.
             self._level = tuple.__new__(Level, (self.slot, side, price, volume, bids))
-            self.text = level_text(side, price, volume, bids) if bids else ""
+            self.text = level_text(side, price, volume, bids)
         return self._level
 
     def written(self) -> str:
-        """Its share of the slot's checksum: nothing for a level without bids."""
+        """Its share of the slot's checksum."""
         self.shown()
         return self.text
 

@@ -14,6 +14,7 @@ import pytest
 from feed import follower as following
 from feed.follower import Follower
 from feed.rules import FeedRules
+from handlers.context import FEED
 from market.calendar import Calendar
 from market.clearing import PriceRule
 from market.ticks import Tick
@@ -24,6 +25,10 @@ from storage.database import Database
 from storage.notifications import Notifications
 from storage.writer import BookWriter
 from tests.account_log import make_accounts
+from tests.conftest import Client, MakeClient
+from tests.factories import Household, bid, sign_up
+from tests.factories import place as place_over_http
+from tests.feed_wire import Wire
 from tests.standins.link import Link, link_to
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -254,3 +259,27 @@ async def test_a_day_of_the_past_is_read_and_not_kept_unless_it_is_watched(datab
         assert past in follower._books
         follower.forget(set())
         assert past not in follower._books
+
+
+async def test_who_comes_from_another_process_is_not_sent_back_while_the_listening_connection_is_lost(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead, behind = await make_client(), await make_client()
+    household = await sign_up(ahead)
+    there = await Wire.open(behind, token=household.token)
+    await there.subscribe(f"book:{DAY}")
+    # From now on this process hears nothing, and knows it.
+    await behind.app[FEED]._follower.close()
+    monkeypatch.setattr(Notifications, "is_live", False)
+    book = await other_book(ahead, household)
+    wire = await Wire.open(behind, token=household.token)
+    ok = await wire.ask("subscribe", ch=f"book:{DAY}", since={"ep": book["ep"], "seq": book["seq"]})
+    assert (ok["recovered"], ok["seq"]) == (True, 1)
+
+
+async def other_book(client: Client, household: Household) -> dict[str, Any]:
+    """The book after one more bid, as this process has it."""
+    await place_over_http(client, household, bid(), deliveryDate=DAY.isoformat())
+    async with client.get(f"/book/dayahead?deliveryDate={DAY}", headers=household.headers) as response:
+        book: dict[str, Any] = await response.json()
+    return book
