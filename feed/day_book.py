@@ -107,6 +107,7 @@ class DayBook:
                 levels=levels,
                 indicatives=book.indicatives(sorted({level.slot for level in levels})),
                 slots=slots,
+                crc=book.crc(slots),
             )
         )
 

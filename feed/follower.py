@@ -30,7 +30,8 @@ _POLL_S: Final = 1.0
 # Notifications come with every commit. Read together, those of this time cost one statement.
 _PAUSE_S: Final = 0.02
 _LONGEST_PAUSE_S: Final = 2.0
-_MAX_ROWS: Final = 2000
+# Of a day at once; of 96 bids each they take some 30 ms to apply, and then others have their turn.
+_MAX_ROWS: Final = 500
 
 
 class Follower:
