@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from auth.tokens import Purpose
+from handlers.answer import JsonAnswer
 from handlers.body import check_type, parse_object, read_body
 from handlers.context import CLOCK, DATABASE, MARKET, SESSION, WRITER
 from handlers.endpoint import Answer, Endpoint, endpoint
@@ -24,6 +25,7 @@ from handlers.schemas.bids import (
     AmendBidSchema,
     BidsQuerySchema,
     BidView,
+    PinnableDays,
     PlaceBidsSchema,
     read_change,
     read_placement,
@@ -83,13 +85,17 @@ _KEY_REUSED = Answer(
 )
 async def place(request: web.Request) -> web.Response:
     """Place all bids of the request for one delivery day, or none."""
-    market = request.app[MARKET]
+    app = request.app
+    market = app[MARKET]
     check_type(request)
     raw = await read_body(request)
     key = _idempotency_key(request, raw)
-    now = request.app[CLOCK]()
-    last_day = market.calendar.today(now) + timedelta(days=market.days_ahead)
-    asked = read_placement(parse_object(raw), market.bids, reading_of(request.app), last_day)
+    now = app[CLOCK]()
+
+    def pinnable() -> PinnableDays:
+        return PinnableDays(reading_of(app), market.calendar.today(now) + timedelta(days=market.days_ahead))
+
+    asked = read_placement(parse_object(raw), market.bids, pinnable)
     bids = asked.bids
     change = Place(request[SESSION].side, bids.slots, bids.prices, bids.volumes)
     day = asked.day or market.calendar.open_day(now)
@@ -217,7 +223,7 @@ async def _submit(request: web.Request, day: date, change: Change, key: Idempote
         raise InvalidRequest([str(fault)]) from None
     except AccountGone:
         raise InvalidToken from None
-    return web.Response(body=body, content_type="application/json", charset="utf-8")
+    return JsonAnswer(body)
 
 
 def _view(request: web.Request) -> BidView:

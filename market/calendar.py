@@ -5,7 +5,7 @@ module, decides whether a gate is still open when a bid is written.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -15,6 +15,8 @@ from market.slots import SLOT_MINUTES, SLOTS
 ZONE: Final = ZoneInfo("Asia/Kolkata")
 
 _ONE_DAY: Final = timedelta(days=1)
+_ZONE_NEEDED: Final = "the present moment needs a time zone: use datetime.now(UTC)"
+_NEVER: Final = datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC), date.min
 _CLOCK: Final = re.compile(r"([0-9]{2}):([0-9]{2})(?::([0-9]{2}))?").fullmatch
 
 
@@ -44,6 +46,10 @@ class Calendar:
     """
 
     gate_closure: timedelta = _ONE_DAY
+    # One entry: the open day that was asked for last, and between which instants it is that.
+    _open_days: list[tuple[datetime, datetime, date]] = field(
+        default_factory=lambda: [_NEVER], init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if not timedelta(0) < self.gate_closure <= _ONE_DAY or self.gate_closure.microseconds:
@@ -52,7 +58,7 @@ class Calendar:
     def today(self, now: datetime) -> date:
         """The calendar day in India at `now`."""
         if now.utcoffset() is None:
-            raise ValueError("the present moment needs a time zone: use datetime.now(UTC)")
+            raise ValueError(_ZONE_NEEDED)
         return now.astimezone(ZONE).date()
 
     def gate_at(self, day: date) -> datetime:
@@ -62,8 +68,15 @@ class Calendar:
 
     def open_day(self, now: datetime) -> date:
         """The earliest delivery day after today whose gate still lies ahead of `now`."""
-        tomorrow = self.today(now) + _ONE_DAY
-        return tomorrow if now < self.gate_at(tomorrow) else tomorrow + _ONE_DAY
+        if now.tzinfo is None:
+            raise ValueError(_ZONE_NEEDED)
+        begins, ends, day = self._open_days[0]
+        if not begins <= now < ends:
+            tomorrow = self.today(now) + _ONE_DAY
+            day = tomorrow if now < self.gate_at(tomorrow) else tomorrow + _ONE_DAY
+            # It stays so from the gate of the day before it to its own: nearly everyone asks within one such day.
+            self._open_days[0] = self.gate_at(day - _ONE_DAY), self.gate_at(day), day
+        return day
 
     def slot_start(self, day: date, slot: int) -> datetime:
         """The instant at which slot 1..96 of `day` begins."""

@@ -25,13 +25,14 @@ def _clock(quarter: int) -> str:
     return f"{hours:02d}:{minutes:02d}"
 
 
-_NAMES: Final = tuple(f"{_clock(slot - 1)}-{_clock(slot)}" for slot in range(1, SLOTS + 1))
+SLOT_NAMES: Final = ("", *(f"{_clock(slot - 1)}-{_clock(slot)}" for slot in range(1, SLOTS + 1)))
+"""The name of slot 1..96 at its place: for loops over slots that are known to exist; see `format_slot`."""
 
 
 def _spellings() -> dict[str, int]:
     """Every accepted text of a single slot: its number, its start, both ends; hours with one digit or two."""
     spellings = {}
-    for slot, name in enumerate(_NAMES, start=1):
+    for slot, name in enumerate(SLOT_NAMES[1:], start=1):
         start, end = name.split("-")
         ends = {end, "00:00"} if slot == SLOTS else {end}
         starts = {start, start.removeprefix("0")}
@@ -103,7 +104,7 @@ def format_slot(slot: int) -> str:
     """The name of slot 1..96 in answers: `10:00-10:15`; the last one is `23:45-24:00`."""
     if not 1 <= slot <= SLOTS:
         raise SlotError(f"must be a slot number from 1 to {SLOTS}")
-    return _NAMES[slot - 1]
+    return SLOT_NAMES[slot]
 
 
 def split_volume(volume_ticks: int, parts: int) -> list[int]:

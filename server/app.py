@@ -15,8 +15,9 @@ from handlers.context import CLOCK, HTTP, IDENTITY, LEAVING, MARKET
 from handlers.routes import add_routes
 from server.config import PROJECT_DIR, Config
 from server.lifespan import resources, say_goodbye
-from server.middlewares import MIDDLEWARES, set_headers
+from server.middlewares import MIDDLEWARES, TIME_LIMITS, set_headers
 from server.rules import http_rules, identity_rules, market_rules
+from server.time_limit import time_limits
 
 
 def now() -> datetime:
@@ -33,6 +34,7 @@ def create_app(config: Config, clock: Callable[[], datetime] = now) -> web.Appli
     app[IDENTITY] = identity_rules(config)
     app[CLOCK] = clock
     app[LEAVING] = asyncio.Event()
+    app[TIME_LIMITS] = time_limits(config.server.request_timeout_s)
     app.cleanup_ctx.extend(resources(config, lambda: clock().timestamp()))
     app.on_shutdown.append(say_goodbye)
     app.on_response_prepare.append(set_headers)

@@ -4,21 +4,23 @@ What lives here: the middlewares and the signal that sets headers. What must not
 (handlers/errors.py), or whom an endpoint admits (its record).
 """
 
-import asyncio
 import re
-import secrets
 import time
 from ipaddress import ip_address
+from random import getrandbits
 
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from auth.tokens import TokenError
+from handlers.answer import STANDING_HEADERS
 from handlers.context import CLIENT_ADDRESS, FEED, HTTP, LEAVING, MARKET, REQUEST_ID, SESSION, SESSIONS, HttpRules
 from handlers.endpoint import Endpoint, Family, endpoint_of
 from handlers.errors import InvalidToken, WrongKind, answer_to, is_outage
 from handlers.requests import json_response, read_token
+from server.time_limit import TimeLimit
+from storage.deadlines import Deadlines
 
 log = structlog.get_logger("shakti.http")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
@@ -27,18 +29,23 @@ _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-_DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
 _UNROUTED = {
     "/api/shipper/": Endpoint("", "", Family.PARTNER),
     "/api/transporters/": Endpoint("", "", Family.PARTNER),
 }
 
 
+TIME_LIMITS: web.AppKey[Deadlines[TimeLimit]] = web.AppKey("time_limits")
+
+
 @web.middleware
 async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request its id and its client's address, and log it when it is over."""
-    given = request.headers.get("X-Request-ID", "")
-    request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    given = request.headers.get("X-Request-ID")
+    if given is None or not _REQUEST_ID.fullmatch(given):
+        # To tell requests apart, and no secret.
+        given = f"{getrandbits(64):016x}"
+    request[REQUEST_ID] = given
     rules = request.app[HTTP]
     request[CLIENT_ADDRESS] = client_address(request, rules)
     if not rules.log_access:
@@ -61,7 +68,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     """Turn whatever a handler raises into the answer that its API family shows, within the request's deadline."""
     record = endpoint_of(request.match_info.handler) or _unrouted(request)
     try:
-        async with asyncio.timeout(request.app[HTTP].request_timeout_s):
+        with TimeLimit(request.app[TIME_LIMITS]):
             return await handler(request)
     except web.HTTPException as fault:
         if fault.status < 400:
@@ -120,26 +127,25 @@ MIDDLEWARES = (converse, identify, allow_origins, answer_errors, check_token)
 
 async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
     """The headers that every answer carries, whoever made it."""
-    headers = response.headers
+    app, headers = request.app, response.headers
     headers["X-Request-ID"] = request.get(REQUEST_ID, "-")
-    headers.setdefault("X-Content-Type-Options", "nosniff")
-    headers.setdefault("X-Frame-Options", "DENY")
-    headers.setdefault("Referrer-Policy", "no-referrer")
-    headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
-    headers.setdefault("Cross-Origin-Resource-Policy", "same-site")
-    # Files are asked about again, and not sent again while they are the same; answers are never kept.
-    headers.setdefault("Cache-Control", "no-cache" if isinstance(response, web.FileResponse) else "no-store")
-    is_page = response.content_type == "text/html"
-    headers.setdefault("Content-Security-Policy", _PAGE_POLICY if is_page else _DATA_POLICY)
+    if isinstance(response, web.FileResponse):
+        # Files are asked about again, and not sent again while they are the same; answers are never kept.
+        headers.setdefault("Cache-Control", "no-cache")
+    if headers.get("Content-Type", "").startswith("text/html"):
+        headers.setdefault("Content-Security-Policy", _PAGE_POLICY)
+    # What is set already stays.
+    headers.merge(STANDING_HEADERS)
     headers.popall("Server", None)
-    if request.app[LEAVING].is_set():
+    # A websocket is let go of by its feed, and its handshake has a Connection header of its own.
+    if app[LEAVING].is_set() and not isinstance(response, web.WebSocketResponse):
         # The client is told with its answer, so it does not send its next request into a closing connection.
         headers["Connection"] = "close"
         response.force_close()
     # The answer depends on who asks, also where the asker is refused: a cache must know.
     headers.add("Vary", "Origin")
     origin = request.headers.get("Origin")
-    if origin in request.app[HTTP].cors_origins:
+    if origin in app[HTTP].cors_origins:
         headers["Access-Control-Allow-Origin"] = str(origin)
         headers["Access-Control-Expose-Headers"] = "X-Request-ID, Retry-After"
         headers["Cross-Origin-Resource-Policy"] = "cross-origin"

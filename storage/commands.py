@@ -1,16 +1,16 @@
 """The changes that can be asked of a delivery day's book, and what comes back.
 
 What lives here: their shapes. What must not: deciding or doing them (batch.py, writer.py).
+
+Named tuples: as immutable as frozen dataclasses, and made in half of the time. Each request makes four of them.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import date
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Place bids; slots 1..96, prices and volumes in ticks, parallel."""
 
     side: str
@@ -19,8 +19,7 @@ class Place:
     volumes: list[int]
 
 
-@dataclass(frozen=True, slots=True)
-class Amend:
+class Amend(NamedTuple):
     """Change an open bid's price and/or volume, in ticks; None leaves it. The bid loses its time priority."""
 
     bid_seq: int
@@ -28,8 +27,7 @@ class Amend:
     volume: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Withdraw:
+class Withdraw(NamedTuple):
     """Withdraw an open bid."""
 
     bid_seq: int
@@ -38,8 +36,7 @@ class Withdraw:
 Change: TypeAlias = Place | Amend | Withdraw
 
 
-@dataclass(frozen=True, slots=True)
-class Bid:
+class Bid(NamedTuple):
     """A bid as it stands after a change. `bid_seq` is the number of the event that placed it; prices and volumes in
     ticks."""
 
@@ -51,8 +48,7 @@ class Bid:
     is_withdrawn: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What a command did: its bids as they stood then, and the sequence number of its last event.
 
     A placement has many bids, so they are columns: bid i is number `bid_seq + i`, of slot, price and volume i.
@@ -77,8 +73,7 @@ class Receipt:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class IdempotencyKey:
+class IdempotencyKey(NamedTuple):
     """A client's name for one request. The same key with another body is refused."""
 
     method: str
@@ -87,8 +82,7 @@ class IdempotencyKey:
     body_sha256: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A change asked for by one account. `render` makes the response's body, which is kept with the key."""
 
     account_id: int

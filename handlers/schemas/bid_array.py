@@ -6,7 +6,7 @@ server. Every fault is collected and named; requests, accounts, delivery days an
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from market.slots import SLOT_OF_TEXT, SlotError, parse_timeslot, split_volume
 from market.ticks import Tick, TickError
@@ -32,8 +32,7 @@ class BidLimits:
     max_bids: int
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedBids:
+class ParsedBids(NamedTuple):
     """Parallel columns, one entry a bid of a single slot, in the order sent and with ranges already split."""
 
     slots: list[int]
@@ -125,16 +124,16 @@ def parse_change(body: Mapping[str, object], limits: BidLimits) -> Change:
 def _read_array(
     arr: list[Any], body: Mapping[str, object], limits: BidLimits, bids: ParsedBids, faults: _Faults
 ) -> None:
-    parse_volume, max_volume = limits.volume_tick.parse, limits.max_volume_ticks
-    parse_price, floor, cap = limits.price_tick.parse, limits.floor_ticks, limits.cap_ticks
+    volume_of, max_volume = limits.volume_tick.ticks_of, limits.max_volume_ticks
+    price_of, floor, cap = limits.price_tick.ticks_of, limits.floor_ticks, limits.cap_ticks
     add_slot, add_price, add_volume = bids.slots.append, bids.prices.append, bids.volumes.append
     for index, item in enumerate(arr):
         # The way of nearly every bid: complete, a single slot, nothing wrong. Whatever is not so lands below,
         # where the same values are read again with care, so this may give up for any reason.
         try:
             slot = SLOT_OF_TEXT[item["timeslot"]]
-            volume = parse_volume(item["volume"])
-            price = parse_price(item["price"])
+            volume = volume_of[item["volume"]]
+            price = price_of[item["price"]]
         except (KeyError, TypeError, TickError):
             pass
         else:

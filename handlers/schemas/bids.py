@@ -6,7 +6,8 @@ What lives here: their schemas and dataclasses, and how a bid is shown. What mus
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from itertools import count
+from typing import Any, NamedTuple
 
 import orjson
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
@@ -15,7 +16,7 @@ from handlers.schemas.base import InvalidRequest, Reading, RequestSchema
 from handlers.schemas.bid_array import BidFaults, BidLimits, Change, ParsedBids, parse_bids, parse_change
 from handlers.schemas.fields import Number, Text
 from market.bid_ids import bid_id
-from market.slots import SlotError, format_slot, parse_timeslot
+from market.slots import SLOT_NAMES, SlotError, format_slot, parse_timeslot
 from market.ticks import Tick
 from storage.commands import Bid, Receipt
 
@@ -127,8 +128,7 @@ class OneBidSchema(Schema):
     price = _value("number", "INR per kWh", example="4.25")
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceBids:
+class PlaceBids(NamedTuple):
     bids: ParsedBids
     day: date | None
 
@@ -163,11 +163,19 @@ class AmendBidSchema(RequestSchema[Change]):
     volume = _value("number", "kWh", example="2.5")
 
 
-def read_placement(document: Mapping[str, Any], limits: BidLimits, reading: Reading, last_day: date) -> PlaceBids:
+@dataclass(frozen=True, slots=True)
+class PinnableDays:
+    """What a pinned day is read with, and the last one that may be pinned."""
+
+    reading: Reading
+    last: date
+
+
+def read_placement(document: Mapping[str, Any], limits: BidLimits, pinnable: Callable[[], PinnableDays]) -> PlaceBids:
     """A placement, with all faults of all bids and of the day at once. Raises InvalidRequest.
 
-    A pinned day may lie as far ahead as `last_day`. One that is over is not refused here: its gate is closed, and a
-    placement that is repeated under its key after the gate still gets its first answer.
+    `pinnable` is asked only where a day is pinned, as few do. A day that is over is not refused here: its gate is
+    closed, and a placement that is repeated under its key after the gate still gets its first answer.
     """
     errors: list[str] = []
     bids: ParsedBids | None = None
@@ -177,12 +185,13 @@ def read_placement(document: Mapping[str, Any], limits: BidLimits, reading: Read
     except BidFaults as fault:
         errors += fault.errors
     if document.get("deliveryDate") is not None:
+        days = pinnable()
         try:
-            day = PinnedDaySchema().read(document, reading).day
+            day = PinnedDaySchema().read(document, days.reading).day
         except InvalidRequest as fault:
             errors += fault.errors
-    if day is not None and day > last_day:
-        errors.append(f"deliveryDate must not be after {last_day.isoformat()}")
+        if day is not None and day > days.last:
+            errors.append(f"deliveryDate must not be after {days.last.isoformat()}")
     if bids is None or errors:
         raise InvalidRequest(errors)
     return PlaceBids(bids, day)
@@ -215,15 +224,30 @@ class BidView:
         }
 
     def placement(self, receipt: Receipt) -> bytes:
-        """The answer to a placement."""
-        return orjson.dumps(
-            {
-                "message": "Bid placed successfully",
-                "deliveryDate": receipt.delivery_day.isoformat(),
-                "seq": receipt.seq,
-                "bids": [self.show(receipt.delivery_day, bid) for bid in receipt.bids],
-            }
+        """The answer to a placement: its bids as `show` shows each, in the same bytes.
+
+        Put together from pieces of text, for most of it is the same in all bids, and nothing in it needs escaping: to
+        make a dictionary of each and encode that takes seven times as long.
+        """
+        day = receipt.delivery_day.isoformat()
+        numbers = count(bid_id(receipt.delivery_day, receipt.bid_seq))
+        side = "sell" if receipt.side == "S" else "buy"
+        status = "withdrawn" if receipt.is_withdrawn else "open"
+        volume_text, price_text = self.volume_tick.text_of, self.price_tick.text_of
+        to_slot = f',"deliveryDate":"{day}","timeslot":"'
+        to_volume = f'","side":"{side}","volume":"'
+        to_end = f'","status":"{status}","filledVolume":"{volume_text[0]}","clearingPrice":null}}'
+        columns = zip(numbers, receipt.slots, receipt.volumes, receipt.prices, strict=False)  # numbers have no end
+        bids = ",".join(
+            [
+                f'{{"id":{number}{to_slot}{SLOT_NAMES[slot]}{to_volume}{volume_text[volume]}'
+                f'","price":"{price_text[price]}{to_end}'
+                for number, slot, volume, price in columns
+            ]
         )
+        return (
+            f'{{"message":"Bid placed successfully","deliveryDate":"{day}","seq":{receipt.seq},"bids":[{bids}]}}'
+        ).encode()
 
     def single(self, message: str) -> Callable[[Receipt], bytes]:
         """How to answer a change or a withdrawal."""

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import asyncpg
+import orjson
 
 from tests.answers import Answer, assert_refused, call
 from tests.clock import india_day
@@ -91,6 +92,47 @@ async def test_a_replay_is_answered_after_the_bid_is_gone(client: Client) -> Non
     await call(client, "DELETE", f"/bids/dayahead/{one}", by=household)
     assert (await write(client, household)).body == first.body
     assert await seq(client, household) == 2
+
+
+async def raw(client: Client, by: Household, method: str, path: str, key: str, body: Any = None) -> bytes:
+    """The bytes of an answer."""
+    headers = {**by.headers, "Idempotency-Key": key}
+    async with client.request(method, path, json=body, headers=headers) as response:
+        answer = await response.read()
+        assert response.status == 200, answer
+        return answer
+
+
+async def test_replays_are_the_same_bytes_whatever_became_of_the_bids(client: Client) -> None:
+    household = await sign_up(client)
+    many = {"arr": [bid("10:00", "1", "4"), bid("11:00-12:00", "3.001", "5.25")]}
+    placed = await raw(client, household, "POST", PLACE, KEY, many)
+    one = f"/bids/dayahead/{orjson.loads(placed)['bids'][1]['id']}"
+    asked: list[tuple[str, Any]] = [("PATCH", {"price": "6"}), ("PATCH", {"volume": "7"}), ("DELETE", None)]
+    answers = []
+    for number, (method, body) in enumerate(asked):
+        answers.append(await raw(client, household, method, one, f"k{number}", body))
+    assert await raw(client, household, "POST", PLACE, KEY, many) == placed
+    for number, (method, body) in enumerate(asked):
+        assert await raw(client, household, method, one, f"k{number}", body) == answers[number]
+    shown = [orjson.loads(answer)["bid"] for answer in answers]
+    assert [(each["price"], each["volume"], each["status"]) for each in shown] == [
+        ("6.00", "0.751", "open"),
+        ("6.00", "7.000", "open"),
+        ("6.00", "7.000", "withdrawn"),
+    ]
+
+
+async def test_a_response_that_an_earlier_version_kept_is_given_again(
+    client: Client, connection: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    household = await sign_up(client)
+    await raw(client, household, "POST", PLACE, KEY, {"arr": [bid()]})
+    await connection.execute(
+        "UPDATE idempotency_keys SET response = $1, delivery_day = NULL, first_seq = NULL", b'{"kept": "as it was"}'
+    )
+    assert await raw(client, household, "POST", PLACE, KEY, {"arr": [bid()]}) == b'{"kept": "as it was"}'
+    assert await seq(client, household) == 1
 
 
 async def test_a_bad_key_is_refused(client: Client) -> None:

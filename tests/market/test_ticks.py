@@ -284,3 +284,25 @@ def test_ticks_are_values() -> None:
     assert hash(Tick(Decimal("0.01"))) == hash(PRICE)
     assert Tick(Decimal("0.1")) != Tick(Decimal("0.10"))
     assert repr(PRICE) == "Tick(size=Decimal('0.01'), decimals=2)"
+
+
+def test_what_was_parsed_before_gives_way_to_nothing_that_is_only_equal_to_it() -> None:
+    tick = Tick(Decimal("1"))
+    assert (tick.ticks_of["1"], tick.ticks_of[1], tick.ticks_of[Decimal(1)]) == (1, 1, 1)
+    for _ in range(2):
+        with pytest.raises(TickError):
+            tick.ticks_of[True]
+        with pytest.raises(TypeError):
+            tick.ticks_of[1.0]
+        with pytest.raises(TickError):
+            tick.ticks_of["1.5"]
+
+
+def test_what_is_remembered_has_a_bound() -> None:
+    tick = Tick(Decimal("0.01"))
+    for ticks in range(20_000):
+        text = tick.text_of[ticks]
+        assert tick.ticks_of[text] == ticks
+        assert text == tick.format(ticks)
+    assert len(tick.text_of) < 20_000
+    assert len(tick.ticks_of) < 20_000

@@ -1,0 +1,93 @@
+"""Answers of the hottest endpoints: a JSON body that is written together with its head, as one piece.
+
+What lives here: that answer, and the headers that all answers share. What must not: what any answer says, or headers
+that depend on the request (server/middlewares.py has them).
+"""
+
+import time
+from email.utils import formatdate
+from functools import lru_cache
+
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.web_request import BaseRequest
+from multidict import CIMultiDict
+
+from handlers.context import HTTP, LEAVING, REQUEST_ID
+
+# What every answer carries that says nothing else of itself.
+STANDING_HEADERS = CIMultiDict(
+    {
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        "Referrer-Policy": "no-referrer",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-site",
+        "Cache-Control": "no-store",
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    }
+)
+_CONTENT_TYPE = "application/json; charset=utf-8"
+
+
+class JsonAnswer(web.Response):
+    """A 200 in JSON. Most often nothing about its head is special, and it is written from a text that was made once in
+    a second: that takes a third of the time of aiohttp's way over a dictionary of headers. Where anything is special
+    (the origin may read it, the connection ends, a header was set), it goes that way and says the same.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body=body)
+        self._json = body
+        # Set once it is to be written as one piece.
+        self._plain: web.Request | None = None
+
+    @property
+    def keep_alive(self) -> bool | None:
+        """Whether the connection is kept for another request."""
+        return True if self._plain is not None else super().keep_alive
+
+    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
+        """Choose the way to be written. aiohttp calls this before `write_eof`."""
+        if isinstance(request, web.Request) and self._is_plain_for(request):
+            self._plain = request
+            return request.writer
+        self.headers.setdefault(hdrs.CONTENT_TYPE, _CONTENT_TYPE)
+        return await super().prepare(request)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Write the answer."""
+        if self._plain is None:
+            await super().write_eof(data)
+            return
+        head = _head(int(time.time()))
+        request_id = self._plain.get(REQUEST_ID, "-")
+        last = f"X-Request-ID: {request_id}\r\nContent-Length: {len(self._json)}\r\n\r\n"
+        await self._plain.writer.write(b"".join((head, last.encode("ascii"), self._json)))
+
+    def _is_plain_for(self, request: web.Request) -> bool:
+        return (
+            not self.headers
+            and self.status == 200
+            and super().keep_alive is None
+            and request.keep_alive
+            and request.version == HttpVersion11
+            and request.method != hdrs.METH_HEAD
+            and not request.app[LEAVING].is_set()
+            and request.headers.get(hdrs.ORIGIN) not in request.app[HTTP].cors_origins
+        )
+
+
+@lru_cache(maxsize=2)
+def _head(second: int) -> bytes:
+    """The head of a plain answer in a second of the clock, but for its last two headers."""
+    headers = [f"{name}: {value}" for name, value in STANDING_HEADERS.items()]
+    lines = [
+        "HTTP/1.1 200 OK",
+        f"Content-Type: {_CONTENT_TYPE}",
+        f"Date: {formatdate(second, usegmt=True)}",
+        *headers,
+        "Vary: Origin",
+        "",
+    ]
+    return "\r\n".join(lines).encode("ascii")
