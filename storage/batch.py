@@ -134,9 +134,7 @@ class Batch:
                 place.volumes,
             )
         )
-        return Receipt(
-            self.delivery_day, self.last_seq, first, place.side, place.slots, place.prices, place.volumes
-        )
+        return Receipt(self.delivery_day, self.last_seq, first, place.side, place.slots, place.prices, place.volumes)
 
     def _amend(self, bid: HeldBid, account: HeldAccount, amend: Amend) -> Receipt:
         price = bid.price if amend.price is None else amend.price

@@ -240,7 +240,8 @@ def test_every_endpoint_tells_what_a_fault_of_ours_looks_like() -> None:
 def test_no_value_of_an_answer_is_left_without_a_type() -> None:
     for name, operation in operations(closed()):
         for status, answer in operation["responses"].items():
-            assert status == SWITCHING or not list(_untyped(answer["content"]["application/json"]["schema"])), (name, status)
+            if status != SWITCHING:
+                assert not list(_untyped(answer["content"]["application/json"]["schema"])), (name, status)
 
 
 def test_an_example_with_a_null_in_it_has_no_type_of_its_own() -> None:
