@@ -19,9 +19,9 @@ from feed.day_book import DayBook
 from feed.rules import FeedRules
 from market.book import Book, BrokenLog, LogGap
 from storage import events
-from storage.book import read_identity
 from storage.database import Database
 from storage.errors import Unavailable
+from storage.history import read_identity
 from storage.notifications import Notifications
 
 log = structlog.get_logger("shakti.feed")

@@ -12,7 +12,7 @@ import pytest
 from market.book import Book, BrokenLog, Level
 from market.calendar import Calendar
 from market.clearing import PriceRule
-from storage import book, events
+from storage import events
 from storage.commands import Amend, Change, Command, Place, Receipt, Withdraw
 from storage.database import Database
 from storage.errors import GateClosed
@@ -20,6 +20,7 @@ from storage.events import LogRow
 from storage.sql import QUERIES
 from storage.writer import BookWriter
 from tests.account_log import make_accounts
+from tests.book_log import read_book
 from tests.mutants import mutate
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -131,7 +132,7 @@ async def test_a_restored_book_equals_the_one_that_lived_through_the_log(
         for stretch in (250_000, 50, 1):
             monkeypatch.setattr(events, "_STRETCH_EVENTS", stretch)
             assert all_that_is_known(await restored(database)) == all_that_is_known(lived)
-        aggregated = await book.read(database, DAY)
+        aggregated = await read_book(database, DAY)
         assert aggregated is not None
         assert (lived.seq, lived.state, lived.levels()) == (aggregated.seq, aggregated.state, aggregated.levels)
 

@@ -37,6 +37,6 @@ async def test_postgresql_accepts_every_statement(name: str, connection: "asyncp
 def test_every_query_file_is_used() -> None:
     root = Path(__file__).resolve().parents[2]
     code = "\n".join(
-        file.read_text() for room in ("server", "handlers", "storage") for file in (root / room).rglob("*.py")
+        file.read_text() for room in ("server", "handlers", "feed", "storage") for file in (root / room).rglob("*.py")
     )
     assert [name for name in QUERIES if f'"{name}"' not in code] == []

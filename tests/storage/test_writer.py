@@ -12,13 +12,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from market.calendar import Calendar
-from storage import book, book_transaction
+from storage import book_transaction
 from storage.commands import Amend, Change, Command, IdempotencyKey, Place, Receipt, Withdraw
 from storage.database import Database
 from storage.errors import AccountGone, BidNotFound, BidNotOpen, DatabaseUnavailable, GateClosed, KeyReused
 from storage.sql import QUERIES
 from storage.writer import BookWriter
 from tests.account_log import assert_sequences_are_whole, make_accounts, own_numbers
+from tests.book_log import read_book
 from tests.mutants import meeting, mutate
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -101,7 +102,7 @@ async def test_a_change_races_a_withdrawal_in_the_order_of_the_log(writer: BookW
         )
         assert isinstance(answers[1], bytes)
         assert isinstance(answers[0], bytes | BidNotOpen)
-    found = await book.read(database, DAY)
+    found = await read_book(database, DAY)
     assert found is not None
     assert found.levels == []
 
@@ -296,7 +297,7 @@ async def test_the_gate_closes_by_the_database_s_clock_and_stays_closed(
         assert await writer.submit(kept) == first
         await writer.close()
     assert [kind for kind, _, _ in await events(connection)] == ["place", "change", "withdraw", "place", "close"]
-    found = await book.read(database, DAY)
+    found = await read_book(database, DAY)
     assert found is not None
     assert (found.state, found.seq) == ("closed", 5)
 
