@@ -19,6 +19,7 @@ from handlers.context import LEAVING
 from server.app import create_app
 from server.config import Config
 from server.connections import Connection
+from server.process_limits import raise_descriptor_limit, spare_the_garbage_collector, watch_descriptors
 from server.workers import announce_ready
 
 log = structlog.get_logger("shakti.worker")
@@ -32,6 +33,7 @@ def run_worker(config: Config, port: int, sockets: Sequence[socket.socket]) -> N
     ConfigError, UnsafeDatabase, Unavailable."""
     # Where the settings say 0, links need the port that it became.
     config = replace(config, server=replace(config.server, port=port))
+    raise_descriptor_limit()
     uvloop.run(_serve(config, sockets))
 
 
@@ -55,13 +57,16 @@ async def _serve(config: Config, sockets: Sequence[socket.socket]) -> None:
         keepalive_timeout=_KEEPALIVE_S,
     )
     listening: list[asyncio.Server] = []
+    watching = asyncio.create_task(watch_descriptors(), name="descriptors")
     try:
         listening += [await loop.create_server(connect, sock=bound, backlog=_BACKLOG) for bound in sockets]
+        spare_the_garbage_collector()
         announce_ready()
         log.debug("serving", pid=os.getpid())
         await leaving.wait()
         log.info("leaving: no new connections, requests under way are finished", pid=os.getpid())
     finally:
+        watching.cancel()
         for server in listening:
             server.close()
         await _let_go(runner.server)

@@ -8,9 +8,9 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from itertools import chain
 
 from market.calendar import Calendar
+from storage.arrays import array_of
 from storage.batch import MAX_LEVEL_TICKS, Batch, HeldAccount, HeldBid, added_volume, growing_levels
 from storage.commands import Amend, Change, Command, Place, Withdraw
 from storage.database import Connection
@@ -99,7 +99,7 @@ async def _lock(connection: Connection, day: date, calendar: Calendar, max_open_
 async def _lock_accounts(connection: Connection, batch: Batch, attempt: Attempt) -> None:
     """Lock every account that asks for something. From here on nobody else uses a key of theirs, on any day."""
     accounts = {command.account_id for command in attempt.commands}
-    for row in await connection.fetch(QUERIES["book/lock_accounts"], batch.delivery_day, list(accounts)):
+    for row in await connection.fetch(QUERIES["book/lock_accounts"], batch.delivery_day, array_of(list(accounts))):
         batch.accounts[row["account_id"]] = HeldAccount(row["last_seq"], row["open_bids"])
 
 
@@ -169,7 +169,9 @@ async def _write(connection: Connection, batch: Batch, attempt: Attempt, bound: 
     if not batch.rows:
         return
     # The columns of book_events, in the order of EventRow.
-    *scalars, slots, prices, volumes = zip(*batch.rows, strict=True)
+    first_seqs, last_seqs, accounts, account_seqs, bid_seqs, kinds, sides, slots, prices, volumes = zip(
+        *batch.rows, strict=True
+    )
     changed = [(bid_seq, bid) for bid_seq, bid in batch.held.items() if bid.seq]
     moved = [(account_id, account) for account_id, account in batch.accounts.items() if account.first_seq]
     keys = [key.body_sha256 for first in bound.values() if (key := attempt.commands[first.number].key)]
@@ -180,22 +182,27 @@ async def _write(connection: Connection, batch: Batch, attempt: Attempt, bound: 
         batch.last_seq,
         batch.volume_bound,
         "open" if batch.is_open else "closed",
-        *scalars,
-        list(map(len, slots)),
-        list(chain.from_iterable(slots)),
-        list(chain.from_iterable(prices)),
-        list(chain.from_iterable(volumes)),
-        [bid_seq for bid_seq, _ in changed],
-        [bid.seq for _, bid in changed],
-        [bid.price for _, bid in changed],
-        [bid.volume for _, bid in changed],
+        array_of(first_seqs),
+        array_of(last_seqs),
+        array_of(accounts),
+        array_of(account_seqs),
+        array_of(bid_seqs),
+        kinds,
+        sides,
+        list(map(array_of, slots)),
+        list(map(array_of, prices)),
+        list(map(array_of, volumes)),
+        array_of([bid_seq for bid_seq, _ in changed]),
+        array_of([bid.seq for _, bid in changed]),
+        array_of([bid.price for _, bid in changed]),
+        array_of([bid.volume for _, bid in changed]),
         [bid.is_withdrawn for _, bid in changed],
-        [account_id for account_id, _ in moved],
-        [account.first_seq for _, account in moved],
-        [account.last_seq for _, account in moved],
-        [account.open_bids for _, account in moved],
-        [account_id for account_id, _ in bound],
+        array_of([account_id for account_id, _ in moved]),
+        array_of([account.first_seq for _, account in moved]),
+        array_of([account.last_seq for _, account in moved]),
+        array_of([account.open_bids for _, account in moved]),
+        array_of([account_id for account_id, _ in bound]),
         [digest for _, digest in bound],
         keys,
-        [first.first_seq for first in bound.values()],
+        array_of([first.first_seq for first in bound.values()]),
     )

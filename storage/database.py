@@ -77,6 +77,7 @@ class Database:
                         "application_name": "shakti",
                         "timezone": "UTC",
                         "jit": "off",
+                        "plan_cache_mode": "force_generic_plan",
                         # A connection keeps its plans. One made while a table was nearly empty would read the whole
                         # table for every look-up, until the statistics are renewed.
                         "enable_seqscan": "off",

@@ -14,6 +14,7 @@ from typing import TypeAlias
 import structlog
 from asyncpg import Record
 
+from storage.arrays import array_of
 from storage.commands import Command, Receipt
 from storage.database import Connection, Database
 from storage.errors import DatabaseUnavailable
@@ -49,7 +50,7 @@ async def find_answers(connection: Connection, scopes: Sequence[Scope]) -> dict[
     """What the given keys were answered with, of those that are alive."""
     rows = await connection.fetch(
         QUERIES["idempotency/find"],
-        [account_id for account_id, _ in scopes],
+        array_of([account_id for account_id, _ in scopes]),
         [digest for _, digest in scopes],
         KEY_LIFETIME,
     )

@@ -1,42 +1,36 @@
 -- Write what a batch did to one delivery day, all of it: the rows of the event log, the bids that were changed, how far
 -- the day and the accounts have come, the clients' keys; and wake those who read the log. The day and the accounts are
--- locked. The arrays of all rows stand one after another in $14..$16; each row takes its length's share from where the
--- one before it ended. A key that is there already outlived its time, or it would have been found under its account's
--- lock: it is taken over.
+-- locked. A key that is there already outlived its time, or it would have been found under its account's lock: it is
+-- taken over.
+-- Arrays of numbers, and in $13..$15 those that are elements of an array, come as literals: see storage/arrays.py.
 -- $1 delivery day date, $2 batch id bigint, $3 last seq bigint, $4 volume bound numeric, $5 state text;
 -- for each row of the log: $6 first seq bigint[], $7 last seq bigint[], $8 account bigint[], $9 account seq bigint[],
--- $10 bid seq bigint[], $11 kind text[], $12 side text[], $13 length of its arrays integer[];
--- for each element: $14 slots smallint[], $15 prices bigint[], $16 volumes bigint[];
--- for each changed bid: $17 bid seq bigint[], $18 seq of the change bigint[], $19 price bigint[], $20 volume bigint[],
--- $21 withdrawn boolean[];
--- for each account: $22 account bigint[], $23 first seq in this batch bigint[], $24 last seq bigint[], $25 open bids
+-- $10 bid seq bigint[], $11 kind text[], $12 side text[], $13 slots text[], $14 prices text[], $15 volumes text[];
+-- for each changed bid: $16 bid seq bigint[], $17 seq of the change bigint[], $18 price bigint[], $19 volume bigint[],
+-- $20 withdrawn boolean[];
+-- for each account: $21 account bigint[], $22 first seq in this batch bigint[], $23 last seq bigint[], $24 open bids
 -- integer[];
--- for each key: $26 account bigint[], $27 scope bytea[], $28 body digest bytea[], $29 first seq of the row that answers it
+-- for each key: $25 account bigint[], $26 scope bytea[], $27 body digest bytea[], $28 first seq of the row that answers it
 -- bigint[]. Columns: pg_notify void.
 WITH logged AS (
     INSERT INTO book_events (
         delivery_day, batch_id, first_seq, last_seq, account_id, account_seq, bid_seq, kind, side, slots, prices, volumes
     )
     SELECT $1, $2, r.first_seq, r.last_seq, r.account_id, r.account_seq, r.bid_seq, r.kind, r.side::"char",
-           ($14::smallint[])[r.past + 1 : r.past + r.length],
-           ($15::bigint[])[r.past + 1 : r.past + r.length],
-           ($16::bigint[])[r.past + 1 : r.past + r.length]
-      FROM (
-            SELECT u.*, (sum(u.length) OVER (ORDER BY u.first_seq) - u.length)::integer AS past
-              FROM unnest($6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[],
-                          $12::text[], $13::integer[])
-                   AS u (first_seq, last_seq, account_id, account_seq, bid_seq, kind, side, length)
-           ) AS r
+           r.slots::smallint[], r.prices::bigint[], r.volumes::bigint[]
+      FROM unnest($6::text::bigint[], $7::text::bigint[], $8::text::bigint[], $9::text::bigint[], $10::text::bigint[],
+                  $11::text[], $12::text[], $13::text[], $14::text[], $15::text[])
+           AS r (first_seq, last_seq, account_id, account_seq, bid_seq, kind, side, slots, prices, volumes)
 ), changed AS (
     INSERT INTO changed_bids (delivery_day, bid_seq, seq, price, volume, is_withdrawn)
     SELECT $1, u.bid_seq, u.seq, u.price, u.volume, u.is_withdrawn
-      FROM unnest($17::bigint[], $18::bigint[], $19::bigint[], $20::bigint[], $21::boolean[])
+      FROM unnest($16::text::bigint[], $17::text::bigint[], $18::text::bigint[], $19::text::bigint[], $20::boolean[])
            AS u (bid_seq, seq, price, volume, is_withdrawn)
     ON CONFLICT (delivery_day, bid_seq) DO UPDATE
        SET seq = excluded.seq, price = excluded.price, volume = excluded.volume, is_withdrawn = excluded.is_withdrawn
 ), moved AS (
     SELECT *
-      FROM unnest($22::bigint[], $23::bigint[], $24::bigint[], $25::integer[])
+      FROM unnest($21::text::bigint[], $22::text::bigint[], $23::text::bigint[], $24::text::integer[])
            AS u (account_id, first_seq, last_seq, open_bids)
 ), advanced AS (
     UPDATE account_feeds AS f SET last_seq = m.last_seq FROM moved AS m WHERE f.account_id = m.account_id
@@ -48,7 +42,7 @@ WITH logged AS (
 ), kept AS (
     INSERT INTO idempotency_keys (account_id, scope, body_sha256, delivery_day, first_seq)
     SELECT u.account_id, u.scope, u.body_sha256, $1, u.first_seq
-      FROM unnest($26::bigint[], $27::bytea[], $28::bytea[], $29::bigint[])
+      FROM unnest($25::text::bigint[], $26::bytea[], $27::bytea[], $28::text::bigint[])
            AS u (account_id, scope, body_sha256, first_seq)
     ON CONFLICT (account_id, scope) DO UPDATE
        SET body_sha256 = excluded.body_sha256, response = NULL, delivery_day = excluded.delivery_day,
