@@ -18,12 +18,12 @@ class Options:
     @property
     def warm_s(self) -> float:
         """Seconds of load before each measurement: compilers, caches and connections get their time."""
-        return 1.0 if self.is_quick else 4.0
+        return 1.0 if self.is_quick else 3.0
 
     @property
     def measure_s(self) -> float:
         """Seconds of each measurement."""
-        return 2.0 if self.is_quick else 8.0
+        return 2.0 if self.is_quick else 5.0
 
     @property
     def cores(self) -> int:

@@ -28,7 +28,7 @@ class Group:
     """Its members were sent everything up to `seq`. Those behind have stopped reading: they hold the number up to which
     they were sent everything, or None when a snapshot is due to them. `sent_at` is of time.monotonic()."""
 
-    __slots__ = ("behind", "day_book", "key", "members", "sent_at", "seq")
+    __slots__ = ("_departures", "behind", "day_book", "key", "members", "sent_at", "seq")
 
     def __init__(self, key: GroupKey, day_book: DayBook, now_s: float) -> None:
         self.key = key
@@ -37,6 +37,8 @@ class Group:
         self.members: dict[Connection, Door] = {}
         self.behind: dict[Connection, int | None] = {}
         self.sent_at = now_s
+        # Counts those who were taken out, so that who goes on with a list of members knows whether it is still right.
+        self._departures = 0
 
     @property
     def name(self) -> str:
@@ -67,17 +69,18 @@ class Group:
 
     def remove(self, connection: Connection) -> None:
         """Take a connection out, if it is in."""
+        self._departures += 1
         self.members.pop(connection, None)
         self.behind.pop(connection, None)
 
     def tell(self, frames: bytes, told: int) -> Iterator[None]:
         """Send to every member, a chunk at each step; one that cannot take it is behind, and was told up to `told`."""
         members, size = self.members, len(frames)
-        doors = tuple(members.values())
+        doors, departures = tuple(members.values()), self._departures
         for start in range(0, len(doors), _CHUNK):
             chunk = doors[start : start + _CHUNK]
-            if start:
-                # Some may have left since the chunk before.
+            if self._departures != departures:
+                # Some have left since the chunk before.
                 chunk = tuple([door for door in chunk if door.connection in members])
             for is_closing, unsent, write, connection in chunk:
                 # What `connection.send` does, without calling it: this is most of what the feed costs.

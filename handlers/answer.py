@@ -42,6 +42,11 @@ class JsonAnswer(web.Response):
         # Set once it is to be written as one piece.
         self._plain: web.Request | None = None
 
+    @property  # type: ignore[misc]  # nobody sets another one
+    def content_type(self) -> str:
+        """What the body is, also before there is a header that says so."""
+        return "application/json"
+
     @property
     def keep_alive(self) -> bool | None:
         """Whether the connection is kept for another request."""

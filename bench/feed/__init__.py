@@ -7,6 +7,7 @@ is measured first, and the peers' made as long (payload.py).
 
 import asyncio
 import contextlib
+import os
 from pathlib import Path
 
 from bench.feed.client import Client, client_program
@@ -31,6 +32,9 @@ _CROWDS_QUICK = (1000,)
 async def run(options: Options) -> list[Line]:
     """All lines of the feed. Raises NotMeasured when ours cannot be measured at all."""
     raise_descriptor_limit()
+    # Servers are put on the first core one by one; everything else that is started here, the database too, is not to
+    # disturb them there.
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     program = client_program(options)
     with Ground() as ground:
         length = await _length_of_ours(program, ground)

@@ -45,7 +45,7 @@ async def measure(options: Options, client_program: Path, start: Start, subscrib
     Server and client have a core each, where there are two: what the one does then does not preempt the other, and
     CPU times do not depend on where the scheduler happens to put them.
     """
-    alone_s, crowd_s = (2.0, 3.0) if options.is_quick else (4.0, 7.0)
+    alone_s, crowd_s = (2.0, 3.0) if options.is_quick else (2.5, 4.0)
     async with start() as serving:
         put_on_core(serving.pids, _cores()[0])
         async with Client(client_program, serving.target, subscribers) as client:
