@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import structlog
 from aiohttp import WSMessage, WSMsgType, web
@@ -20,6 +20,10 @@ from aiohttp import WSMessage, WSMsgType, web
 from feed.frames import pong_frame
 from feed.rules import FeedRules
 from storage.sessions import Session
+
+if TYPE_CHECKING:
+    # Groups are made of connections.
+    from feed.group import Group
 
 log = structlog.get_logger("shakti.feed")
 # A client that was told of the end gets this long to agree.
@@ -88,6 +92,7 @@ class Connection:
         "due_at",
         "errors",
         "expiry_step",
+        "groups",
         "heard_at",
         "opened_at",
         "pinged_at",
@@ -114,6 +119,8 @@ class Connection:
         self.errors = 0
         # Since when it has more unsent than it may; None while it has not.
         self.slow_since: float | None = None
+        # Those that it is in: the hub's. Mostly one, of thousands of connections: a tuple weighs least.
+        self.groups: tuple[Group, ...] = ()
         self._rules = rules
         self._ws = ws
         self._transport = transport
@@ -199,6 +206,8 @@ class Connection:
             while self._cut is None and (text := self._text_of(await self._ws.receive())) is not None:
                 if text:
                     await conversation.handle(self, text)
+                # Not to be kept until the next one, which may never come.
+                del text
         except asyncio.CancelledError:
             if self._cut is None or self._task is None:
                 raise

@@ -39,8 +39,6 @@ class Hub:
         self._calendar = calendar
         self._clock = clock
         self._groups: dict[GroupKey, Group] = {}
-        # Mostly one each, of thousands: a tuple weighs least.
-        self._joined: dict[Connection, tuple[Group, ...]] = {}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -71,11 +69,11 @@ class Hub:
         `answer` makes the reply out of whether the client is led on from `since`, and the number it is brought to. What
         it needs to get there follows the reply in the same write: nothing, one merged update, or a snapshot.
         """
-        for earlier in self._joined.get(connection, ()):
+        for earlier in connection.groups:
             if earlier.name == name:
                 self._leave(connection, earlier)
         group = self._group(GroupKey(day_book.day, rate_ms, slots, is_open_book), day_book)
-        self._joined[connection] = (*self._joined.get(connection, ()), group)
+        connection.groups = (*connection.groups, group)
         seq = day_book.book.seq
         if since is not None and since.epoch == day_book.epoch and day_book.book.is_known_since(since.seq):
             frames = day_book.lead(since.seq, slots, self._now_ms())
@@ -104,12 +102,12 @@ class Hub:
 
     def remove(self, connection: Connection) -> None:
         """End all subscriptions of a connection."""
-        for group in self._joined.get(connection, ()):
+        for group in connection.groups:
             self._leave(connection, group)
 
     def count(self, connection: Connection, *, besides: str | None = None) -> int:
         """How many subscriptions a connection has, one under the name `besides` not counted."""
-        return sum(group.name != besides for group in self._joined.get(connection, ()))
+        return sum(group.name != besides for group in connection.groups)
 
     def watched_days(self) -> set[date]:
         """The delivery days that somebody is subscribed to."""
@@ -117,7 +115,7 @@ class Hub:
 
     def _find(self, connection: Connection, name: str) -> Group | None:
         """A subscription by the name it was made under or, as messages carry it, by the channel it stands for."""
-        groups = self._joined.get(connection, ())
+        groups = connection.groups
         named = (group for group in groups if group.name == name)
         return next(named, None) or next((group for group in groups if group.day_book.channel == name), None)
 
@@ -131,11 +129,7 @@ class Hub:
         group.remove(connection)
         if group.is_empty:
             self._groups.pop(group.key, None)
-        left = tuple(joined for joined in self._joined[connection] if joined is not group)
-        if left:
-            self._joined[connection] = left
-        else:
-            del self._joined[connection]
+        connection.groups = tuple(joined for joined in connection.groups if joined is not group)
 
     def _tell_first(self, connection: Connection, group: Group, reply: bytes, frames: bytes) -> None:
         is_told = connection.send(reply + frames)
@@ -219,8 +213,7 @@ class Hub:
         rate_ms, slots = group.key.rate_ms, group.key.slots
         following = self._group(GroupKey(day, rate_ms, slots, is_open_book=True), day_book)
         for connection in tuple(group.members):
-            joined = self._joined[connection]
-            self._joined[connection] = tuple(following if one is group else one for one in joined)
+            connection.groups = tuple(following if joined is group else joined for joined in connection.groups)
             group.remove(connection)
             following.put(connection, is_told=connection.send(day_book.snap_frame(self._clock(), slots)))
         if group.is_empty:

@@ -29,8 +29,9 @@ class Registry:
         self._rules = rules
         self._connections: set[Connection] = set()
         self._by_address: Counter[str] = Counter()
-        # By the names under which a token may be revoked: its own, and its subject's.
-        self._by_name: dict[str, set[Connection]] = {}
+        # By the name under which all tokens of a subject may be revoked. Whom a token's own name means is looked for
+        # among all: it happens seldom, and a set for each token of thousands weighs something.
+        self._by_subject: dict[str, set[Connection]] = {}
         self._suspected: set[Connection] = set()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -63,14 +64,13 @@ class Registry:
         """Note whose connection it is; false if the account has too many."""
         self._unname(connection)
         connection.session = session
-        for name in names_of(session):
-            self._by_name.setdefault(name, set()).add(connection)
+        _, subject = names_of(session)
+        self._by_subject.setdefault(subject, set()).add(connection)
         if not self._sessions.remembers(session):
             # Revoked, perhaps, between the check of its token and this moment.
             self._suspected.add(connection)
             self._wake.set()
-        _, subject = names_of(session)
-        return len(self._by_name[subject]) <= self._rules.connections_per_account
+        return len(self._by_subject[subject]) <= self._rules.connections_per_account
 
     def remove(self, connection: Connection) -> None:
         """Forget a connection that is over."""
@@ -84,14 +84,23 @@ class Registry:
     def _unname(self, connection: Connection) -> None:
         if connection.session is None:
             return
-        for name in names_of(connection.session):
-            named = self._by_name.get(name, set())
-            named.discard(connection)
-            if not named:
-                self._by_name.pop(name, None)
+        _, subject = names_of(connection.session)
+        named = self._by_subject.get(subject, set())
+        named.discard(connection)
+        if not named:
+            self._by_subject.pop(subject, None)
 
     def _suspect(self, name: str | None) -> None:
-        suspected = self._connections if name is None else self._by_name.get(name)
+        if name is None:
+            suspected = self._connections
+        elif name in self._by_subject:
+            suspected = self._by_subject[name]
+        else:
+            suspected = {
+                connection
+                for connection in self._connections
+                if connection.session is not None and names_of(connection.session)[0] == name
+            }
         if suspected:
             self._suspected.update(suspected)
             self._wake.set()

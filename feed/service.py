@@ -27,6 +27,8 @@ from storage.notifications import Notifications
 from storage.sessions import Session, Sessions
 
 log = structlog.get_logger("shakti.feed")
+# One for all sockets, which keep it.
+_PROTOCOLS: Final = (messages.SUBPROTOCOL,)
 _HOUSEKEEPING_S: Final = 60.0
 _SHORTEST_RETRY_MS: Final = 5000
 # As many as a process can take in a second, with their handshakes.
@@ -106,7 +108,7 @@ class Feed:
             compress=False,
             # One of exactly this size would be refused.
             max_msg_size=self._rules.max_message_bytes + 1,
-            protocols=(messages.SUBPROTOCOL,),
+            protocols=_PROTOCOLS,
         )
 
     def serve(
