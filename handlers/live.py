@@ -42,6 +42,10 @@ async def connect(request: web.Request) -> web.StreamResponse:
     session = await _session(request)
     if request.app[LEAVING].is_set():
         raise Leaving
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        # It went while its token was looked up: nobody hears this, and it is no fault of ours.
+        raise BadHandshake
     await ws.prepare(request)
     # They are sent, and would be kept for as long as the socket: two kilobytes of each of thousands.
     ws.headers.clear()
