@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from market.calendar import Calendar
-from storage.arrays import array_of
+from storage.arrays import array_of, array_of_arrays, array_of_words
 from storage.batch import MAX_LEVEL_TICKS, Batch, HeldAccount, HeldBid, added_volume, growing_levels
 from storage.commands import Amend, Change, Command, Place, Withdraw
 from storage.database import Connection
@@ -174,7 +174,7 @@ async def _write(connection: Connection, batch: Batch, attempt: Attempt, bound: 
     )
     changed = [(bid_seq, bid) for bid_seq, bid in batch.held.items() if bid.seq]
     moved = [(account_id, account) for account_id, account in batch.accounts.items() if account.first_seq]
-    keys = [key.body_sha256 for first in bound.values() if (key := attempt.commands[first.number].key)]
+    digests = [key.body_sha256 for first in bound.values() if (key := attempt.commands[first.number].key)]
     await connection.execute(
         QUERIES["book/write"],
         batch.delivery_day,
@@ -187,11 +187,11 @@ async def _write(connection: Connection, batch: Batch, attempt: Attempt, bound: 
         array_of(accounts),
         array_of(account_seqs),
         array_of(bid_seqs),
-        kinds,
-        sides,
-        list(map(array_of, slots)),
-        list(map(array_of, prices)),
-        list(map(array_of, volumes)),
+        array_of_words(kinds),
+        array_of_words(sides),
+        array_of_arrays(slots),
+        array_of_arrays(prices),
+        array_of_arrays(volumes),
         array_of([bid_seq for bid_seq, _ in changed]),
         array_of([bid.seq for _, bid in changed]),
         array_of([bid.price for _, bid in changed]),
@@ -202,7 +202,7 @@ async def _write(connection: Connection, batch: Batch, attempt: Attempt, bound: 
         array_of([account.last_seq for _, account in moved]),
         array_of([account.open_bids for _, account in moved]),
         array_of([account_id for account_id, _ in bound]),
-        [digest for _, digest in bound],
-        keys,
+        array_of_words(digest.hex() for _, digest in bound),
+        array_of_words(digest.hex() for digest in digests),
         array_of([first.first_seq for first in bound.values()]),
     )

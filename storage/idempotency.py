@@ -14,7 +14,7 @@ from typing import TypeAlias
 import structlog
 from asyncpg import Record
 
-from storage.arrays import array_of
+from storage.arrays import array_of, array_of_words
 from storage.commands import Command, Receipt
 from storage.database import Connection, Database
 from storage.errors import DatabaseUnavailable
@@ -51,7 +51,7 @@ async def find_answers(connection: Connection, scopes: Sequence[Scope]) -> dict[
     rows = await connection.fetch(
         QUERIES["idempotency/find"],
         array_of([account_id for account_id, _ in scopes]),
-        [digest for _, digest in scopes],
+        array_of_words(digest.hex() for _, digest in scopes),
         KEY_LIFETIME,
     )
     return {(row["account_id"], row["scope"]): KeptAnswer(row["body_sha256"], _answer(row)) for row in rows}

@@ -89,6 +89,8 @@ class BookWriter:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
+                # One turn of the loop, so that whatever has arrived by now joins: a batch costs much, a member little.
+                await asyncio.sleep(0)
                 day = next(iter(self._waiting))
                 members = self._take(day)
                 try:

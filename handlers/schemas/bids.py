@@ -231,12 +231,10 @@ class BidView:
         """
         day = receipt.delivery_day.isoformat()
         numbers = count(bid_id(receipt.delivery_day, receipt.bid_seq))
-        side = "sell" if receipt.side == "S" else "buy"
-        status = "withdrawn" if receipt.is_withdrawn else "open"
         volume_text, price_text = self.volume_tick.text_of, self.price_tick.text_of
         to_slot = f',"deliveryDate":"{day}","timeslot":"'
-        to_volume = f'","side":"{side}","volume":"'
-        to_end = f'","status":"{status}","filledVolume":"{volume_text[0]}","clearingPrice":null}}'
+        to_volume = '","side":"sell","volume":"' if receipt.side == "S" else '","side":"buy","volume":"'
+        to_end = f'","status":"open","filledVolume":"{volume_text[0]}","clearingPrice":null}}'
         columns = zip(numbers, receipt.slots, receipt.volumes, receipt.prices, strict=False)  # numbers have no end
         bids = ",".join(
             [

@@ -2,7 +2,7 @@
 -- the day and the accounts have come, the clients' keys; and wake those who read the log. The day and the accounts are
 -- locked. A key that is there already outlived its time, or it would have been found under its account's lock: it is
 -- taken over.
--- Arrays of numbers, and in $13..$15 those that are elements of an array, come as literals: see storage/arrays.py.
+-- All arrays but $20 come as literals, see storage/arrays.py; in $13..$15 each element is one itself.
 -- $1 delivery day date, $2 batch id bigint, $3 last seq bigint, $4 volume bound numeric, $5 state text;
 -- for each row of the log: $6 first seq bigint[], $7 last seq bigint[], $8 account bigint[], $9 account seq bigint[],
 -- $10 bid seq bigint[], $11 kind text[], $12 side text[], $13 slots text[], $14 prices text[], $15 volumes text[];
@@ -10,8 +10,8 @@
 -- $20 withdrawn boolean[];
 -- for each account: $21 account bigint[], $22 first seq in this batch bigint[], $23 last seq bigint[], $24 open bids
 -- integer[];
--- for each key: $25 account bigint[], $26 scope bytea[], $27 body digest bytea[], $28 first seq of the row that answers it
--- bigint[]. Columns: pg_notify void.
+-- for each key: $25 account bigint[], $26 scope text[] and $27 body digest text[] in hexadecimal, $28 first seq of the row
+-- that answers it bigint[]. Columns: pg_notify void.
 WITH logged AS (
     INSERT INTO book_events (
         delivery_day, batch_id, first_seq, last_seq, account_id, account_seq, bid_seq, kind, side, slots, prices, volumes
@@ -19,7 +19,7 @@ WITH logged AS (
     SELECT $1, $2, r.first_seq, r.last_seq, r.account_id, r.account_seq, r.bid_seq, r.kind, r.side::"char",
            r.slots::smallint[], r.prices::bigint[], r.volumes::bigint[]
       FROM unnest($6::text::bigint[], $7::text::bigint[], $8::text::bigint[], $9::text::bigint[], $10::text::bigint[],
-                  $11::text[], $12::text[], $13::text[], $14::text[], $15::text[])
+                  $11::text::text[], $12::text::text[], $13::text::text[], $14::text::text[], $15::text::text[])
            AS r (first_seq, last_seq, account_id, account_seq, bid_seq, kind, side, slots, prices, volumes)
 ), changed AS (
     INSERT INTO changed_bids (delivery_day, bid_seq, seq, price, volume, is_withdrawn)
@@ -41,8 +41,8 @@ WITH logged AS (
        SET open_bids = excluded.open_bids, last_account_seq = excluded.last_account_seq
 ), kept AS (
     INSERT INTO idempotency_keys (account_id, scope, body_sha256, delivery_day, first_seq)
-    SELECT u.account_id, u.scope, u.body_sha256, $1, u.first_seq
-      FROM unnest($25::text::bigint[], $26::bytea[], $27::bytea[], $28::text::bigint[])
+    SELECT u.account_id, decode(u.scope, 'hex'), decode(u.body_sha256, 'hex'), $1, u.first_seq
+      FROM unnest($25::text::bigint[], $26::text::text[], $27::text::text[], $28::text::bigint[])
            AS u (account_id, scope, body_sha256, first_seq)
     ON CONFLICT (account_id, scope) DO UPDATE
        SET body_sha256 = excluded.body_sha256, response = NULL, delivery_day = excluded.delivery_day,
