@@ -71,6 +71,7 @@ class JsonAnswer(web.Response):
         await self._plain.writer.write(b"".join((head, last.encode("ascii"), self._json)))
 
     def _is_plain_for(self, request: web.Request) -> bool:
+        app = request.app
         return (
             not self.headers
             and self.status == 200
@@ -78,8 +79,8 @@ class JsonAnswer(web.Response):
             and request.keep_alive
             and request.version == HttpVersion11
             and request.method != hdrs.METH_HEAD
-            and not request.app[LEAVING].is_set()
-            and request.headers.get(hdrs.ORIGIN) not in request.app[HTTP].cors_origins
+            and not app[LEAVING].is_set()
+            and request.headers.get(hdrs.ORIGIN) not in app[HTTP].cors_origins
         )
 
 

@@ -131,7 +131,7 @@ async def place(request: web.Request) -> web.Response:
 async def list_own(request: web.Request) -> web.Response:
     """The account's bids as they stand now; of the open day when none is named."""
     asked = read_query(request, BidsQuerySchema)
-    market, view = request.app[MARKET], _view(request)
+    market, view = request.app[MARKET], _view(request.app)
     day = asked.day or market.calendar.open_day(request.app[CLOCK]())
     found = await stored_bids.list_own(
         request.app[DATABASE],
@@ -208,13 +208,14 @@ async def withdraw(request: web.Request) -> web.Response:
 
 
 async def _submit(request: web.Request, day: date, change: Change, key: IdempotencyKey | None) -> web.Response:
-    view = _view(request)
+    app = request.app
+    view = _view(app)
     render: Callable[[Receipt], bytes] = view.placement
     if not isinstance(change, Place):
         render = view.single("Bid changed successfully" if isinstance(change, Amend) else "Bid withdrawn successfully")
     command = Command(request[SESSION].account_id, day, change, render, key)
     try:
-        body = await request.app[WRITER].submit(command)
+        body = await app[WRITER].submit(command)
     except LevelFull as fault:
         price = view.price_tick.format(fault.price_ticks)
         text = f"The total volume at {price} in {format_slot(fault.slot)} would be too large; use another price"
@@ -226,8 +227,8 @@ async def _submit(request: web.Request, day: date, change: Change, key: Idempote
     return JsonAnswer(body)
 
 
-def _view(request: web.Request) -> BidView:
-    limits = request.app[MARKET].bids
+def _view(app: web.Application) -> BidView:
+    limits = app[MARKET].bids
     return BidView(limits.price_tick, limits.volume_tick)
 
 

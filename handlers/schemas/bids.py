@@ -202,8 +202,7 @@ def read_change(document: Mapping[str, Any], limits: BidLimits) -> Change:
     return parse_change(document, limits)
 
 
-@dataclass(frozen=True, slots=True)
-class BidView:
+class BidView(NamedTuple):
     """Shows bids of one delivery day in JSON: decimals as texts."""
 
     price_tick: Tick

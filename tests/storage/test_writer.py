@@ -78,6 +78,31 @@ async def test_commands_that_arrive_together_share_one_transaction(
     assert commits <= 2
 
 
+async def submit_in_turn(writer: BookWriter, turn: int) -> bytes:
+    """A command that arrives some turns of the loop later."""
+    for _ in range(turn):
+        await asyncio.sleep(0)
+    return await writer.submit(command(one(), account=turn % 50 + 1))
+
+
+async def test_commands_that_are_on_their_way_join_the_batch(writer: BookWriter, connection: Connection) -> None:
+    await asyncio.gather(*(submit_in_turn(writer, turn) for turn in range(0, 60, 3)))
+    assert await connection.fetchval("SELECT count(DISTINCT batch_id) FROM book_events") == 1
+
+
+async def test_commands_without_end_do_not_keep_a_batch_from_starting(writer: BookWriter) -> None:
+    first = asyncio.create_task(submit_in_turn(writer, 0))
+    others = []
+    async with asyncio.timeout(10):
+        while not first.done():
+            others.append(asyncio.create_task(submit_in_turn(writer, 1)))
+            await asyncio.sleep(0)
+    assert orjson.loads(await first)["seq"] == 1
+    for other in others:
+        other.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
 async def test_a_refused_member_does_not_touch_the_others(writer: BookWriter) -> None:
     await writer.submit(command(one()))
     answers = await asyncio.gather(
