@@ -201,7 +201,9 @@ class Connection:
         """Have every text message handled, one after another, until either side closes."""
         self._task = asyncio.current_task()
         try:
-            self._open_door()
+            # Of a transport that is closing already the descriptor may be somebody else's by now.
+            if not self._transport.is_closing():
+                self._open_door()
             # In one coroutine: each of those that wait here weighs something, thousands of times.
             while self._cut is None and (text := self._text_of(await self._ws.receive())) is not None:
                 if text:

@@ -5,7 +5,6 @@ connections: one look a second at all of them costs less.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -21,6 +20,7 @@ from feed.own import OwnFeed
 from feed.registry import Registry
 from feed.requests import OWN_CHANNEL
 from feed.rules import FeedRules
+from storage.background import end_task
 from storage.sessions import Session
 
 log = structlog.get_logger("shakti.feed")
@@ -50,10 +50,7 @@ class Deadlines:
 
     async def close(self) -> None:
         """Stop looking."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await end_task(self._task)
 
     async def _run(self) -> None:
         while True:

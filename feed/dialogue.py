@@ -77,8 +77,8 @@ class Dialogue(Conversation):
             named = request_id if fault.request_id is None else fault.request_id
             self._refuse(connection, named, fault.code, fault.text)
         except Unavailable:
-            text = "the database is unavailable; try again"
-            connection.reply(messages.error(request_id, ErrorCode.UNAVAILABLE, text))
+            refusal = messages.error(request_id, ErrorCode.UNAVAILABLE, "the database is unavailable; try again")
+            connection.reply(refusal)
 
     def end(self, connection: Connection) -> None:
         """The connection is over: nothing is sent to it any more, and it does not count any more."""

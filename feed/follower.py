@@ -19,6 +19,7 @@ from feed.day_book import DayBook
 from feed.rules import FeedRules
 from market.book import Book, BrokenLog, LogGap
 from storage import events
+from storage.background import end_task
 from storage.database import Database
 from storage.errors import Unavailable
 from storage.history import read_identity
@@ -52,9 +53,11 @@ class Follower:
         self._books: dict[date, DayBook] = {}
         self._named: set[date] = set()
         self._wake = asyncio.Event()
-        # One read at a time; the count tells those who wait whether one began after they asked.
+        # One reading at a time. They are numbered, and each day has the number of the last one that read it to its end:
+        # so who waited knows whether one that began after it had asked has done its work.
         self._reading = asyncio.Lock()
-        self._reads = 0
+        self._readings = 0
+        self._last_reading: dict[date, int] = {}
         self._must_identify = False
         self._task: asyncio.Task[None] | None = None
         self.on_account_event: Callable[[int, int], None] = lambda _account_id, _seq: None
@@ -74,10 +77,7 @@ class Follower:
 
     async def close(self) -> None:
         """Stop following."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await end_task(self._task)
 
     async def book(self, day: date) -> DayBook:
         """A day's book as it is followed, at most a moment old. Raises DatabaseUnavailable."""
@@ -105,9 +105,9 @@ class Follower:
         """The book of a day, followed from now on, as it stands no earlier than this call. Raises
         DatabaseUnavailable."""
         found = await self.book(day)
-        asked = self._reads
+        asked = self._readings
         async with self._reading:
-            if asked == self._reads:
+            if self._last_reading.get(day, 0) <= asked:
                 await self._read([day])
         return self._books.get(day, found)
 
@@ -116,6 +116,7 @@ class Follower:
         today = self._rules.calendar.today(self._clock())
         for day in [day for day in self._books if day < today and day not in watched]:
             del self._books[day]
+            self._last_reading.pop(day, None)
 
     def _hear(self, payload: str) -> None:
         with contextlib.suppress(ValueError):
@@ -202,8 +203,9 @@ class Follower:
 
     async def _read(self, days: Iterable[date]) -> None:
         """Read the log of these days beyond what their books know, to its present end."""
-        self._reads += 1
-        left = list(days)
+        self._readings += 1
+        number, asked = self._readings, list(days)
+        left = asked
         while left:
             cursors = {}
             for day in left:
@@ -219,6 +221,7 @@ class Follower:
                 log.error("the event log does not fit the book", fault=str(fault))
                 await self._lose(row.delivery_day)
             left = [day for day, count in counts.items() if count == _MAX_ROWS]
+        self._last_reading.update(dict.fromkeys(asked, number))
 
     def _apply(self, row: events.LogRow) -> None:
         self._books[row.delivery_day].book.apply(*row[1:8])

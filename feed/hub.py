@@ -9,7 +9,6 @@ at or before where it stands, and no event is between.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from datetime import date, datetime
@@ -24,6 +23,7 @@ from feed.follower import Follower
 from feed.group import Group, GroupKey
 from feed.requests import RATES_MS, Since
 from market.calendar import Calendar
+from storage.background import end_task
 from storage.errors import Unavailable
 
 log = structlog.get_logger("shakti.feed")
@@ -47,10 +47,7 @@ class Hub:
 
     async def close(self) -> None:
         """Stop ticking."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await end_task(self._task)
 
     def subscribe(
         self,
@@ -121,14 +118,14 @@ class Hub:
 
     def _group(self, key: GroupKey, day_book: DayBook) -> Group:
         group = self._groups.get(key)
-        if group is None:
+        # After a restore there is another book, and who hears of the old one is about to be closed.
+        if group is None or group.day_book is not day_book:
             group = self._groups[key] = Group(key, day_book, time.monotonic())
         return group
 
     def _leave(self, connection: Connection, group: Group) -> None:
         group.remove(connection)
-        if group.is_empty:
-            self._groups.pop(group.key, None)
+        self._drop_if_empty(group)
         connection.groups = tuple(joined for joined in connection.groups if joined is not group)
 
     def _tell_first(self, connection: Connection, group: Group, reply: bytes, frames: bytes) -> None:
@@ -143,12 +140,7 @@ class Hub:
         while True:
             next_at += _TICK_S
             tick += 1
-            try:
-                busy_s = await self._tick(tick)
-            except Exception as fault:
-                # One fault must not end the feed of everybody.
-                log.error("a tick failed", exc_info=fault)
-                busy_s = 0.0
+            busy_s = await self._tick(tick)
             # Under load ticks spread: at least as much time is left to everything else as the last one took. Levels
             # are absolute, so a later tick only says more at once.
             now = time.monotonic()
@@ -160,29 +152,38 @@ class Hub:
         """Tell all groups whose turn it is; the CPU time that it took, in seconds."""
         busy_s = 0.0
         for group in tuple(self._groups.values()):
-            if tick % (group.key.rate_ms // RATES_MS[0]):
-                continue
-            # Of this thread: what other processes take must not slow the feed any further.
-            began = time.thread_time()
-            frames, told = self._news(group, time.monotonic())
-            if frames:
-                for _ in group.tell(frames, told):
-                    busy_s += time.thread_time() - began
-                    await asyncio.sleep(0)
-                    began = time.thread_time()
-            if group.behind:
-                self._help(group)
-            busy_s += time.thread_time() - began
-            if group.is_past_gate and group.key.is_open_book:
-                await self._move_on(group)
+            if tick % (group.key.rate_ms // RATES_MS[0]) == 0:
+                try:
+                    busy_s += await self._serve(group)
+                except Exception as fault:
+                    # What goes wrong with one group must not end the feed of the others.
+                    log.error("a group was not served", channel=group.day_book.channel, exc_info=fault)
+        return busy_s
+
+    async def _serve(self, group: Group) -> float:
+        """Tell a group what is new; the CPU time that it took of this thread, in seconds: what other processes take
+        must not slow the feed any further."""
+        began, busy_s = time.thread_time(), 0.0
+        frames, told = self._news(group, time.monotonic())
+        if frames:
+            for _ in group.tell(frames, told):
+                busy_s += time.thread_time() - began
+                await asyncio.sleep(0)
+                began = time.thread_time()
+        if group.behind:
+            self._help(group)
+        busy_s += time.thread_time() - began
+        if group.is_past_gate and group.key.is_open_book:
+            await self._move_on(group)
         return busy_s
 
     def _news(self, group: Group, now_s: float) -> tuple[bytes, int]:
         """What a group is to be told now, and up to where it was told before."""
         told, day_book = group.seq, group.day_book
         if day_book.book.seq > told:
+            frames = day_book.lead(told, group.key.slots, self._now_ms())
             group.seq, group.sent_at = day_book.book.seq, now_s
-            return day_book.lead(told, group.key.slots, self._now_ms()), told
+            return frames, told
         if now_s - group.sent_at >= _HEARTBEAT_S:
             group.sent_at = now_s
             at = day_book.position(group.key.slots)
@@ -216,10 +217,12 @@ class Hub:
             connection.groups = tuple(following if joined is group else joined for joined in connection.groups)
             group.remove(connection)
             following.put(connection, is_told=connection.send(day_book.snap_frame(self._clock(), slots)))
-        if group.is_empty:
-            self._groups.pop(group.key, None)
-        if following.is_empty:
-            self._groups.pop(following.key, None)
+        self._drop_if_empty(group)
+        self._drop_if_empty(following)
+
+    def _drop_if_empty(self, group: Group) -> None:
+        if group.is_empty and self._groups.get(group.key) is group:
+            del self._groups[group.key]
 
     def _now_ms(self) -> int:
         return int(self._clock().timestamp() * 1000)

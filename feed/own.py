@@ -8,7 +8,6 @@ what is sent is read from there, so a lost hint costs a poll and never a message
 """
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +21,7 @@ from feed.own_events import OwnEvent, read_beyond
 from feed.requests import Since
 from feed.rules import FeedRules
 from storage import account_events
+from storage.background import end_task
 from storage.database import Database
 from storage.errors import Unavailable
 from storage.notifications import Notifications
@@ -61,10 +61,7 @@ class OwnFeed:
 
     async def close(self) -> None:
         """Stop delivering."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await end_task(self._task)
 
     async def subscribe(self, connection: Connection, account_id: int, since: Since | None) -> tuple[str, int, bool]:
         """Subscribe a connection to its account: epoch, sequence number, and whether it is led on from `since`.
@@ -124,6 +121,8 @@ class OwnFeed:
 
     async def _deliver(self) -> None:
         """Read what is beyond the subscribers' numbers, and send it."""
+        # Some may have been named when nobody listened to them any more.
+        self._hinted.intersection_update(self._listeners)
         cursors = {account_id: self._lowest(account_id) for account_id in self._hinted}
         due = {account_id: seq for account_id, seq in cursors.items() if seq is not None}
         if not due:

@@ -5,7 +5,6 @@ are subscribed to.
 """
 
 import asyncio
-import contextlib
 from collections import Counter
 from collections.abc import Iterable
 from typing import Final
@@ -14,6 +13,7 @@ import structlog
 
 from feed.connection import CloseCode, Connection
 from feed.rules import FeedRules
+from storage.background import end_task
 from storage.errors import Unavailable
 from storage.sessions import Session, Sessions, names_of
 
@@ -48,10 +48,7 @@ class Registry:
 
     async def close(self) -> None:
         """Stop looking after tokens."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await end_task(self._task)
 
     def add(self, connection: Connection) -> bool:
         """Take in a new connection; false if its address or its account has too many, then it is to be closed."""

@@ -22,6 +22,7 @@ from feed.hub import Hub
 from feed.own import OwnFeed
 from feed.registry import Registry
 from feed.rules import FeedRules
+from storage.background import end_task
 from storage.database import Database
 from storage.notifications import Notifications
 from storage.sessions import Session, Sessions
@@ -75,10 +76,7 @@ class Feed:
 
     async def close(self) -> None:
         """Stop everything. Connections must have been told to leave before."""
-        if self._housekeeper is not None:
-            self._housekeeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._housekeeper
+        await end_task(self._housekeeper)
         for part in (self._deadlines, self._registry, self._own, self._hub, self._follower):
             await part.close()
 

@@ -5,7 +5,6 @@ decision, which is the database's by its own clock.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -14,6 +13,7 @@ import structlog
 
 from market.calendar import Calendar
 from storage import gate
+from storage.background import end_task
 from storage.database import Database
 from storage.errors import Unavailable
 
@@ -40,10 +40,7 @@ class GateKeeper:
 
     async def close(self) -> None:
         """Stop keeping the gates."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await end_task(self._task)
 
     async def _run(self, last: date) -> None:
         due: set[date] = set()

@@ -37,6 +37,7 @@ from server.gateways import SmtpSettings, TwilioSettings, open_gateways
 from server.outbox import DevelopmentOutbox
 from server.outbox_store import CodesOutboxStore
 from server.rules import feed_rules
+from storage.background import end_task
 from storage.codes import Codes
 from storage.database import Database
 from storage.idempotency import forget_old_responses
@@ -59,7 +60,7 @@ def resources(config: Config, codes_clock: Callable[[], float]) -> tuple[Resourc
         app[DATABASE] = opened
         sweeper = asyncio.create_task(forget_old_responses(opened), name="idempotency-sweeper")
         yield
-        await _end(sweeper)
+        await end_task(sweeper)
         await opened.close()
 
     async def identity(app: web.Application) -> AsyncIterator[None]:
@@ -103,7 +104,7 @@ def resources(config: Config, codes_clock: Callable[[], float]) -> tuple[Resourc
         await opened.start()
         leaving = asyncio.create_task(_leave(opened, app[LEAVING]), name="feed-leaving")
         yield
-        await _end(leaving)
+        await end_task(leaving)
         await opened.close()
 
     async def listening(app: web.Application) -> AsyncIterator[None]:  # noqa: ARG001 - the shape of a resource
@@ -131,12 +132,6 @@ async def _leave(feed: Feed, leaving: asyncio.Event) -> None:
     """Let subscribers go as soon as this process is to leave, not only when everything else is done."""
     await leaving.wait()
     await feed.leave()
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
 
 
 def _say(text: str) -> None:

@@ -139,7 +139,7 @@ class Database:
         """One read-committed transaction: committed when the block ends, rolled back when it raises.
 
         A connection found dead before the block began is replaced. One cut within it raises DatabaseUnavailable; then
-        it is not known here whether a commit arrived (pg_xact_status tells, see storage/writer.py).
+        it is not known here whether a commit arrived (storage/writer.py looks into the log).
         """
         try:
             async with asyncio.timeout(self.timeout_s), contextlib.AsyncExitStack() as stack:

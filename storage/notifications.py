@@ -5,13 +5,13 @@ means; a notification is a hint, and whoever listens must cope with losing one.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 
 import asyncpg
 import structlog
 
+from storage.background import end_task
 from storage.database import is_disconnect
 from storage.sql import QUERIES
 
@@ -53,10 +53,7 @@ class Notifications:
 
     async def close(self) -> None:
         """Stop listening."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await end_task(self._task)
 
     async def _run(self) -> None:
         pause_s = 0.05

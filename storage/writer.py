@@ -5,7 +5,6 @@ transaction's statements (book_transaction.py), the rules of the book (batch.py)
 """
 
 import asyncio
-import contextlib
 from collections import deque
 from dataclasses import dataclass
 from datetime import date
@@ -13,6 +12,7 @@ from datetime import date
 import structlog
 
 from market.calendar import Calendar
+from storage.background import end_task
 from storage.book_transaction import Attempt, HasLanded, write_batch
 from storage.commands import Command, Place
 from storage.database import Database
@@ -64,10 +64,7 @@ class BookWriter:
 
     async def close(self) -> None:
         """Stop writing. Commands that still wait are refused, those of a running transaction are not answered."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await end_task(self._task)
         for members in self._waiting.values():
             for member in members:
                 _tell(member, DatabaseUnavailable())

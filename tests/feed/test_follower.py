@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 
 from feed import follower as following
+from feed.day_book import DayBook
 from feed.follower import Follower
 from feed.rules import FeedRules
 from handlers.context import FEED
@@ -22,6 +23,7 @@ from server.config import FeedSettings
 from storage import events
 from storage.commands import Command, Place
 from storage.database import Database
+from storage.errors import DatabaseUnavailable
 from storage.notifications import Notifications
 from storage.writer import BookWriter
 from tests.account_log import make_accounts
@@ -283,3 +285,44 @@ async def other_book(client: Client, household: Household) -> dict[str, Any]:
     async with client.get(f"/book/dayahead?deliveryDate={DAY}", headers=household.headers) as response:
         book: dict[str, Any] = await response.json()
     return book
+
+
+async def test_a_reading_of_one_day_does_not_pass_for_one_of_another(
+    database_url: str, writer: BookWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "_POLL_S", 60.0)
+    other = DAY + timedelta(days=1)
+    async with running(database_url, hears=False) as follower:
+        for day in (DAY, other):
+            await follower.book(day)
+            await place(writer, 5, day=day)
+        # The last two wait while the first reads, and the one that comes first reads its own day alone.
+        found = await asyncio.gather(follower.catch_up(other), follower.catch_up(other), follower.catch_up(DAY))
+        assert [day_book.book.seq for day_book in found] == [1, 1, 1]
+
+
+async def test_a_shared_reading_that_failed_is_tried_again_by_who_waited_for_it(
+    database_url: str, writer: BookWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "_POLL_S", 60.0)
+    read, calls = events.read_beyond, 0
+
+    async def fails_the_second_time(*arguments: Any) -> list[events.LogRow]:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise DatabaseUnavailable
+        if calls == 1:
+            # It began before the bid was there.
+            rows = await read(*arguments)
+            await place(writer, 5)
+            return rows
+        return await read(*arguments)
+
+    async with running(database_url, hears=False) as follower:
+        await follower.book(DAY)
+        monkeypatch.setattr(events, "read_beyond", fails_the_second_time)
+        found = await asyncio.gather(*(follower.catch_up(DAY) for _ in range(3)), return_exceptions=True)
+        assert isinstance(found[1], DatabaseUnavailable)
+        assert isinstance(found[2], DayBook)
+        assert found[2].book.seq == 1
