@@ -47,8 +47,8 @@ class Book:
             "S": {slot: {} for slot in slots},
         }
         self._trail = Trail()
-        # Slots changed since anything was last computed.
-        self._touched: set[int] = set()
+        # Slots changed since anything was last computed, by side.
+        self._touched: dict[Side, set[int]] = {"B": set(), "S": set()}
 
     @classmethod
     def restore(
@@ -108,7 +108,6 @@ class Book:
                 self.state, self.closed_seq = "closed", first_seq
             case _:
                 raise BrokenLog(f"event {first_seq} is of kind {kind!r}, and the book is {self.state}")
-        self._touched.update(slots)
         self.seq = last_seq
 
     def levels(self, slots: Collection[int] | None = None) -> list[Level]:
@@ -157,6 +156,7 @@ class Book:
         if min(volumes) <= 0:
             raise BrokenLog(f"the row of event {seq} adds a bid without volume")
         by_slot = self._tallies[side]
+        self._touched[side].update(slots)
         self._trail.mark(seq)
         append = self._trail.tallies.append
         for slot, price, volume in zip(slots, prices, volumes, strict=True):
@@ -185,6 +185,7 @@ class Book:
         _check(tally)
         if not tally.bids:
             self._depths[slot].remove(tally)
+        self._touched[side].add(slot)
         self._trail.mark(seq)
         self._trail.tallies.append(tally)
 
@@ -197,9 +198,10 @@ class Book:
 
     def _settle(self) -> None:
         """Have every changed slot forget what was computed before the change."""
-        for slot in self._touched:
-            self._depths[slot].forget()
-        self._touched.clear()
+        for side, slots in self._touched.items():
+            for slot in slots:
+                self._depths[slot].forget(side)
+            slots.clear()
 
 
 def _check_row(expected: int, slots: Sequence[int], prices: Sequence[int], volumes: Sequence[int]) -> None:
