@@ -8,11 +8,12 @@ aiohttp's own frames; docs/adr/0006 says why that is safe.
 """
 
 import asyncio
+import os
 import socket
 import time
 from collections.abc import Callable
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 import structlog
 from aiohttp import WSMessage, WSMsgType, web
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger("shakti.feed")
 # A client that was told of the end gets this long to agree.
 CLOSE_TIMEOUT_S = 2.0
+# No descriptor.
+NO_WAY: Final = -1
 
 
 class CloseCode(IntEnum):
@@ -57,17 +60,12 @@ class Conversation(Protocol):
         """The connection is over, or never was."""
 
 
-class Door(NamedTuple):
-    """The way to a connection's socket, taken apart for whoever writes to thousands in a row (group.py).
+@runtime_checkable
+class TellsItsEnd(Protocol):
+    """A transport's protocol that calls `on_lost` when the connection is lost, before the transport closes its
+    descriptor: event loops tell a protocol first."""
 
-    `write` may be called if `is_closing` and `unsent` are both false at that moment, and what it does not take must be
-    given to the connection's `hold`. Once the connection is closed it raises OSError.
-    """
-
-    is_closing: Callable[[], bool]
-    unsent: Callable[[], int]
-    write: Callable[[bytes], int]
-    connection: "Connection"
+    on_lost: Callable[[], None] | None
 
 
 class Connection:
@@ -80,15 +78,16 @@ class Connection:
         "_allowance",
         "_counted_at",
         "_cut",
+        "_descriptor",
         "_end",
+        "_is_held",
         "_is_leaving",
+        "_is_served",
         "_rules",
-        "_socket",
         "_task",
         "_transport",
         "_ws",
         "address",
-        "door",
         "due_at",
         "errors",
         "expiry_step",
@@ -124,9 +123,12 @@ class Connection:
         self._rules = rules
         self._ws = ws
         self._transport = transport
-        # To write to while it is served, see `Door`; before and after, everything passes through the transport.
-        self._socket: socket.socket | None = None
-        self.door: Door | None = None
+        # The socket's descriptor while it is served, to write to past the transport. NO_WAY before and after, and where
+        # everything must pass through the transport.
+        self._descriptor = NO_WAY
+        # Whether the transport holds something back, which must go out first.
+        self._is_held = False
+        self._is_served = False
         self._task: asyncio.Task[object] | None = None
         self._cut: tuple[CloseCode, str] | None = None
         self._is_leaving = False
@@ -150,40 +152,56 @@ class Connection:
             # Nobody is there who could fall behind.
             return True
         unsent = self._transport.get_write_buffer_size()
-        if unsent:
-            if unsent > self._rules.max_unsent_bytes:
-                if self.slow_since is None:
-                    self.slow_since = time.monotonic()
-                    # Patience begins to run.
-                    self.due_at = 0.0
-                return False
+        if unsent > self._rules.max_unsent_bytes:
+            if self.slow_since is None:
+                self.slow_since = time.monotonic()
+                # Patience begins to run.
+                self.due_at = 0.0
+            return False
+        if unsent or self._descriptor == NO_WAY:
+            self._is_held = unsent > 0
             self._transport.write(frames)
             return True
-        if self._socket is None:
-            self._transport.write(frames)
-            return True
-        # While the transport holds nothing back, what it would do is this one call.
+        self._is_held = False
         try:
-            written = self._socket.send(frames)
-        except BlockingIOError:
-            self._transport.write(frames)
-        except OSError:
-            # The peer is gone, and the transport is about to hear of it.
-            self._transport.abort()
+            written = os.write(self._descriptor, frames)
+        except OSError as fault:
+            self.not_written(fault, frames)
         else:
             if written != len(frames):
                 self.hold(frames[written:])
         return True
 
+    @property
+    def way(self) -> int:
+        """The descriptor to write whole frames to, for whoever writes to thousands in a row (group.py): what `send`
+        does, without calling it. NO_WAY where `send` must be called.
+
+        What a write does not take must be given to `hold`, and what it raises to `not_written`. The way is good until
+        `changed` is called of each of `groups`.
+        """
+        return NO_WAY if self._is_held or self._is_leaving else self._descriptor
+
     def hold(self, rest: bytes) -> None:
         """Have the transport keep what the socket did not take of frames, and send it first."""
         self._transport.write(rest)
+        self._is_held = True
+        self._way_changed()
+
+    def not_written(self, fault: OSError, frames: bytes) -> None:
+        """Do what is to be done about frames that the socket took nothing of."""
+        if isinstance(fault, BlockingIOError):
+            self.hold(frames)
+        else:
+            # The peer is gone, and the transport is about to hear of it.
+            self._transport.abort()
 
     def cut(self, code: CloseCode, reason: str) -> None:
         """Have the connection closed with a code; returns at once. The first code wins."""
         if self._is_leaving:
             return
         self._is_leaving = True
+        self._way_changed()
         self._cut = code, reason
         # Within its own task it is about to look; another one must wake it.
         if self._task is not None and self._task is not asyncio.current_task():
@@ -203,7 +221,8 @@ class Connection:
         try:
             # Of a transport that is closing already the descriptor may be somebody else's by now.
             if not self._transport.is_closing():
-                self._open_door()
+                self._open_way()
+            self._is_served = True
             # In one coroutine: each of those that wait here weighs something, thousands of times.
             while self._cut is None and (text := self._text_of(await self._ws.receive())) is not None:
                 if text:
@@ -215,7 +234,7 @@ class Connection:
                 raise
             self._task.uncancel()
         finally:
-            self._is_leaving = True
+            self._is_leaving, self._is_served = True, False
             conversation.end(self)
             try:
                 await self._close()
@@ -255,30 +274,37 @@ class Connection:
         self._counted_at = now
         return self._allowance >= 0.0
 
-    def _open_door(self) -> None:
-        """Have a way past the transport, with a small buffer in the kernel; with TLS bytes must pass through it."""
-        is_closing, unsent = self._transport.is_closing, self._transport.get_write_buffer_size
-        theirs = self._transport.get_extra_info("socket")
-        if theirs is None or self._transport.get_extra_info("sslcontext") is not None:
-            self.door = Door(is_closing, unsent, self._pass_on, self)
-            return
-        ours = socket.socket(theirs.family, theirs.type, theirs.proto, fileno=theirs.fileno())
-        ours.setblocking(False)
-        # What the kernel holds for a client that does not read is out of our sight, so it may not be much.
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._rules.send_buffer_bytes)
-        # The descriptor stays the transport's: `_close` detaches the socket before it is let go.
-        self._socket = ours
-        self.door = Door(is_closing, unsent, ours.send, self)
+    def _way_changed(self) -> None:
+        for group in self.groups:
+            group.changed()
 
-    def _pass_on(self, frames: bytes) -> int:
-        self._transport.write(frames)
-        return len(frames)
+    @property
+    def is_served(self) -> bool:
+        """Whether messages of it are handled: it may be put into groups."""
+        return self._is_served
+
+    def _open_way(self) -> None:
+        """Have a way past the transport, with a small buffer in the kernel. With TLS bytes must pass through it, and so
+        they must where nobody would tell us in time that the descriptor is about to be closed, and then another's."""
+        theirs, protocol = self._transport.get_extra_info("socket"), self._transport.get_protocol()
+        if theirs is None or self._transport.get_extra_info("sslcontext") is not None:
+            return
+        # What the kernel holds for a client that does not read is out of our sight, so it may not be much.
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._rules.send_buffer_bytes)
+        if isinstance(protocol, TellsItsEnd):
+            protocol.on_lost = self._close_way
+            self._descriptor = theirs.fileno()
+            self._is_held = self._transport.get_write_buffer_size() > 0
+
+    def _close_way(self) -> None:
+        self._descriptor = NO_WAY
+        self._way_changed()
 
     async def _close(self) -> None:
-        if self._socket is not None:
-            self._socket.detach()
-            self._socket = None
-        self.door = None
+        self._descriptor = NO_WAY
+        protocol = self._transport.get_protocol()
+        if isinstance(protocol, TellsItsEnd):
+            protocol.on_lost = None
         if self._cut is not None and not self._ws.closed:
             code, reason = self._cut
             # What is unsent is not waited for: a client that does not read would hold the closing up.

@@ -3,11 +3,13 @@
 What lives here: who is in, who is behind, and how far the group was told. What must not: when it is told (hub.py).
 """
 
-from collections.abc import Callable, Iterator
+import os
+from array import array
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from typing import Final, NamedTuple
 
-from feed.connection import Connection, Door
+from feed.connection import NO_WAY, Connection
 from feed.day_book import DayBook
 from feed.requests import OPEN_BOOK_CHANNEL
 
@@ -24,21 +26,49 @@ class GroupKey(NamedTuple):
     is_open_book: bool
 
 
+class _Ways(NamedTuple):
+    """How each of some connections is written to: past its transport, `owners[i]` by the descriptor `straight[i]`, or
+    through it.
+
+    Between two ticks all of this leaves the processor's caches. Numbers side by side come back many at once, objects
+    one by one, which would take as long again as all else that is done here for a message.
+    """
+
+    straight: "array[int]"
+    owners: list[Connection]
+    roundabout: list[Connection]
+
+    @classmethod
+    def of(cls, connections: Iterable[Connection]) -> "_Ways":
+        ways = cls(array("i"), [], [])
+        for connection in connections:
+            way = connection.way
+            if way == NO_WAY:
+                ways.roundabout.append(connection)
+            else:
+                ways.straight.append(way)
+                ways.owners.append(connection)
+        return ways
+
+
 class Group:
     """Its members were sent everything up to `seq`. Those behind have stopped reading: they hold the number up to which
     they were sent everything, or None when a snapshot is due to them. `sent_at` is of time.monotonic()."""
 
-    __slots__ = ("_departures", "behind", "day_book", "key", "members", "sent_at", "seq")
+    __slots__ = ("_changes", "_ways", "behind", "day_book", "key", "members", "sent_at", "seq")
 
     def __init__(self, key: GroupKey, day_book: DayBook, now_s: float) -> None:
         self.key = key
         self.day_book = day_book
         self.seq = day_book.book.seq
-        self.members: dict[Connection, Door] = {}
+        # In the order in which they came.
+        self.members: dict[Connection, None] = {}
         self.behind: dict[Connection, int | None] = {}
         self.sent_at = now_s
-        # Counts those who were taken out, so that who goes on with a list of members knows whether it is still right.
-        self._departures = 0
+        # Of all members as they were when it was made; None when one came, left or has something held back since.
+        self._ways: _Ways | None = None
+        # Counts these, so that who goes on with a list of members knows whether it is still right.
+        self._changes = 0
 
     @property
     def name(self) -> str:
@@ -59,44 +89,74 @@ class Group:
     def put(self, connection: Connection, *, is_told: bool) -> None:
         """Add a connection: a member if it was told where the book stands, else one that a snapshot is due to."""
         self.remove(connection)
-        if connection.door is None:
+        if not connection.is_served:
             # It is closed already.
             return
         if is_told:
-            self.members[connection] = connection.door
+            self.members[connection] = None
         else:
             self.behind[connection] = None
 
     def remove(self, connection: Connection) -> None:
         """Take a connection out, if it is in."""
-        self._departures += 1
+        self.changed()
         self.members.pop(connection, None)
         self.behind.pop(connection, None)
 
+    def changed(self) -> None:
+        """Who is in, or the way to one of them, is not what it was."""
+        self._changes += 1
+        self._ways = None
+
     def tell(self, frames: bytes, told: int) -> Iterator[None]:
         """Send to every member, a chunk at each step; one that cannot take it is behind, and was told up to `told`."""
-        members, size = self.members, len(frames)
-        doors, departures = tuple(members.values()), self._departures
-        for start in range(0, len(doors), _CHUNK):
-            chunk = doors[start : start + _CHUNK]
-            if self._departures != departures:
-                # Some have left since the chunk before.
-                chunk = tuple([door for door in chunk if door.connection in members])
-            for is_closing, unsent, write, connection in chunk:
-                # What `connection.send` does, without calling it: this is most of what the feed costs.
-                if not is_closing() and not unsent():
-                    try:
-                        written = write(frames)
-                    except OSError:
-                        pass
-                    else:
-                        if written != size:
-                            connection.hold(frames[written:])
-                        continue
-                if not connection.send(frames):
-                    del members[connection]
-                    self.behind[connection] = told
+        if self._ways is None:
+            self._ways = _Ways.of(self.members)
+        ways, changes = self._ways, self._changes
+        size, write = len(frames), os.write
+        for start in range(0, len(ways.straight), _CHUNK):
+            straight, owners = ways.straight[start : start + _CHUNK], ways.owners[start : start + _CHUNK]
+            if self._changes != changes:
+                # Descriptors of those who left may be others' by now.
+                straight, owners = self._still_straight(straight, owners, frames, told)
+            # This is most of what the feed costs.
+            for way in straight:
+                try:
+                    written = write(way, frames)
+                except OSError as fault:
+                    owners[straight.index(way)].not_written(fault, frames)
+                else:
+                    if written != size:
+                        owners[straight.index(way)].hold(frames[written:])
             yield
+        for connection in ways.roundabout:
+            self._tell_one(connection, frames, told)
+
+    def _still_straight(
+        self, ways: "array[int]", owners: list[Connection], frames: bytes, told: int
+    ) -> "tuple[array[int], list[Connection]]":
+        """Those of a chunk whose way is the same as when it was made; the other members are told here."""
+        still = _Ways(array("i"), [], [])
+        for way, owner in zip(ways, owners, strict=True):
+            if owner not in self.members:
+                continue
+            if owner.way == way:
+                still.straight.append(way)
+                still.owners.append(owner)
+            else:
+                self._tell_one(owner, frames, told)
+        return still.straight, still.owners
+
+    def _tell_one(self, connection: Connection, frames: bytes, told: int) -> None:
+        if connection not in self.members:
+            return
+        if not connection.send(frames):
+            del self.members[connection]
+            self.behind[connection] = told
+            self.changed()
+        elif connection.way != NO_WAY:
+            # It has read everything again.
+            self.changed()
 
     def catch_up(self, frames_since: Callable[[int | None], bytes]) -> None:
         """Bring those who have read everything again to the present, each with what `frames_since` its number gives."""

@@ -141,10 +141,10 @@ class Hub:
             next_at += _TICK_S
             tick += 1
             busy_s = await self._tick(tick)
-            # Under load ticks spread: at least as much time is left to everything else as the last one took. Levels
-            # are absolute, so a later tick only says more at once.
+            # Under load ticks spread: half as much time at least as the last one took is left to everything else,
+            # beside what that gets between its chunks. Levels are absolute, so a later tick only says more at once.
             now = time.monotonic()
-            rest_s = max(next_at - now, busy_s)
+            rest_s = max(next_at - now, busy_s / 2)
             next_at = max(next_at, now + rest_s)
             await asyncio.sleep(rest_s)
 

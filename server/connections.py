@@ -1,10 +1,11 @@
-"""Connections: what happens to bytes that are no HTTP, before any middleware sees a request.
+"""Connections: what happens to bytes that are no HTTP, before any middleware sees a request, and the end of a socket.
 
-What lives here: the answer to them, in the API's own shape. What must not: anything about requests that can be read
-(middlewares.py).
+What lives here: the answer to such bytes, in the API's own shape; telling who asked that a connection is lost. What
+must not: anything about requests that can be read (straight_way.py, middlewares.py).
 """
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -17,7 +18,22 @@ log = structlog.get_logger("shakti.http")
 
 class Connection(web.RequestHandler):
     """One client's connection. Differs from aiohttp's in how it refuses what cannot be read: in JSON, with a request
-    id, and without a word of what was sent: neither the answer nor the log repeats it, for it may hold a token."""
+    id, and without a word of what was sent: neither the answer nor the log repeats it, for it may hold a token.
+
+    `on_lost` is called, if it is set, once the connection is lost, while its descriptor is still its own.
+    """
+
+    __slots__ = ("on_lost",)
+
+    def __init__(self, manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self.on_lost: Callable[[], None] | None = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The transport is about to close the socket."""
+        if self.on_lost is not None:
+            self.on_lost()
+        super().connection_lost(exc)
 
     def handle_error(
         self,
