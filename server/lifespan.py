@@ -40,7 +40,7 @@ from server.rules import feed_rules
 from storage.background import end_task
 from storage.codes import Codes
 from storage.database import Database
-from storage.idempotency import forget_old_responses
+from storage.idempotency import forget_what_is_old
 from storage.notifications import Notifications
 from storage.sessions import Sessions
 from storage.writer import BookWriter
@@ -58,7 +58,7 @@ def resources(config: Config, codes_clock: Callable[[], float]) -> tuple[Resourc
             config.database.url, pool_size=config.database.pool_size, timeout_s=config.database.timeout_s
         )
         app[DATABASE] = opened
-        sweeper = asyncio.create_task(forget_old_responses(opened), name="idempotency-sweeper")
+        sweeper = asyncio.create_task(forget_what_is_old(opened), name="idempotency-sweeper")
         yield
         await end_task(sweeper)
         await opened.close()

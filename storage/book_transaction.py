@@ -5,7 +5,7 @@ the transaction fails (writer.py).
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -19,8 +19,33 @@ from storage.idempotency import Scope, find_answers, scope_of
 from storage.sql import QUERIES
 
 
+def new_batch_id() -> int:
+    """What a batch is recognised by in the log."""
+    return secrets.randbits(63)
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A batch that may be in the log, from `from_seq` on, or may not: nobody answered.
+
+    One that is at large was a single statement: it may even arrive later. Of others it is certain, once the day's lock
+    is had: to commit was the last that was asked of them, and they held that lock. `tell` answers the members, given
+    the number of the first event.
+    """
+
+    batch_id: int
+    from_seq: int
+    is_at_large: bool
+    tell: Callable[[int], None]
+
+
 class HasLanded(Exception):
-    """An earlier attempt whose commit went unanswered is in the log: its answers hold."""
+    """An earlier attempt that went unanswered is in the log: its answers hold."""
+
+    def __init__(self, batch: Unanswered, first_seq: int) -> None:
+        super().__init__(f"the batch is in the log from {first_seq} on")
+        self.batch = batch
+        self.first_seq = first_seq
 
 
 @dataclass(slots=True)
@@ -28,14 +53,15 @@ class Attempt:
     """Commands of one delivery day on their way through one transaction.
 
     `answers` is what each, by its place in `commands`, is told if the transaction commits; `scopes` are what their keys
-    are bound to. `batch_id` and `first_seq` (None while nothing is to be written) are what it is recognised by in the
-    log.
+    are bound to. `base` is the day's last sequence number before it (None for a day that does not exist), and
+    `first_seq` that of its first event (None while nothing is to be written).
     """
 
     commands: list[Command]
     answers: dict[int, bytes | BookError | AccountGone] = field(default_factory=dict)
     scopes: list[Scope | None] = field(init=False)
-    batch_id: int = field(default_factory=lambda: secrets.randbits(63))
+    batch_id: int = field(default_factory=new_batch_id)
+    base: int | None = None
     first_seq: int | None = None
     # Set once the day's lock is held and no earlier attempt has landed: from here on this attempt is the only one.
     is_only_one: bool = False
@@ -58,18 +84,20 @@ async def write_batch(
     calendar: Calendar,
     max_open_bids: int,
     attempt: Attempt,
-    unsettled: Attempt | None,
+    unanswered: Iterable[Unanswered] = (),
 ) -> None:
     """Do all commands of an attempt that the book allows, within the caller's transaction.
 
-    `unsettled` is an earlier attempt at them whose commit went unanswered. Under the day's lock it has either landed
-    or never will: raises HasLanded if it has, before anything is decided.
+    `unanswered` are earlier attempts at them. Under the day's lock each has either landed or, when this transaction
+    commits, never will: raises HasLanded if it has, before anything is decided.
     """
     batch = await _lock(connection, day, calendar, max_open_bids, attempt)
-    if unsettled is not None and unsettled.first_seq is not None:
-        row = await connection.fetchrow(QUERIES["book/find_batch"], day, unsettled.first_seq, unsettled.batch_id)
-        if row is not None and row["has_landed"]:
-            raise HasLanded
+    for earlier in unanswered:
+        row = await connection.fetchrow(QUERIES["book/find_batch"], day, earlier.from_seq, earlier.batch_id)
+        if row is not None:
+            raise HasLanded(earlier, row["first_seq"])
+        if earlier.is_at_large:
+            await connection.execute(QUERIES["book/abandon_batch"], earlier.batch_id)
     attempt.is_only_one = True
     await _lock_accounts(connection, batch, attempt)
     fresh = await _replay(connection, attempt)
@@ -88,6 +116,7 @@ async def _lock(connection: Connection, day: date, calendar: Calendar, max_open_
     if row is None:
         # Nobody used the day before its gate closed, and nobody may now.
         return Batch(day, 0, 0, is_open=False, max_open_bids=0, held={}, accounts={})
+    attempt.base = row["last_seq"]
     is_open = row["state"] == "open"
     batch = Batch(day, row["last_seq"], int(row["volume_bound"]), is_open, max_open_bids, {}, {})
     if is_open and not row["is_before_gate"]:

@@ -64,7 +64,7 @@ _TAKE = """
 local wait = 0
 for i, key in ipairs(KEYS) do
     if tonumber(redis.call('GET', key) or 0) >= tonumber(ARGV[2 * i - 1]) then
-        wait = math.max(wait, redis.call('TTL', key), 1)
+        wait = math.max(wait, math.ceil(redis.call('PTTL', key) / 1000), 1)
     end
 end
 if wait > 0 then return wait end

@@ -7,7 +7,7 @@ or what any statement means.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 import asyncpg.pool
@@ -42,6 +42,12 @@ class UnsafeDatabase(Exception):
     """The server is set up so that it may lose what it acknowledged; the text says which setting."""
 
 
+async def _send_at_once(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Else uvloop sends a statement when all that is ready has had its turn: under load dozens of requests are, and
+    meanwhile the server would have nothing to do."""
+    connection._transport.set_write_buffer_limits(high=0)  # type: ignore[attr-defined]  # and no public way to it
+
+
 async def _keep_as_it_is(_connection: object) -> None:
     """No statement of ours leaves a trace in its session, so none has to be wiped out after each use."""
 
@@ -72,6 +78,7 @@ class Database:
                     max_size=pool_size,
                     timeout=timeout_s,
                     command_timeout=timeout_s,
+                    init=_send_at_once,
                     reset=_keep_as_it_is,
                     server_settings={
                         "application_name": "shakti",
@@ -112,6 +119,22 @@ class Database:
     async def fetchrow(self, query: str, *args: object) -> Record | None:
         """The first row, or None, of a query file that only reads or whose repetition changes nothing."""
         return await self._repeat(lambda connection: connection.fetchrow(QUERIES[query], *args))
+
+    async def call(self, query: str, *args: object) -> Any:
+        """The only value of a query file that writes, in a transaction of its own: committed when it is returned.
+
+        Raises DatabaseUnavailable when no answer came: then it was done, or was not, or will be when the server reads
+        what was sent.
+        """
+        try:
+            async with asyncio.timeout(self.timeout_s), self._pool.acquire() as connection:
+                return await connection.fetchval(QUERIES[query], *args)
+        except TimeoutError as fault:
+            raise DatabaseUnavailable from fault
+        except Exception as fault:
+            if is_disconnect(fault) or isinstance(fault, _EXHAUSTED):
+                raise DatabaseUnavailable from fault
+            raise
 
     async def _repeat(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         try:

@@ -1,7 +1,7 @@
 """Clients' idempotency keys: one typed function for each query file.
 
-What lives here: finding and forgetting them; they are written with what they answer for (book_transaction.py). What
-must not: deciding what a replay means.
+What lives here: finding and forgetting them, and forgetting with them the batches that were given up; they are written
+with what they answer for (book_transaction.py, short_way.py). What must not: deciding what a replay means.
 """
 
 import asyncio
@@ -21,6 +21,8 @@ from storage.errors import DatabaseUnavailable
 from storage.sql import QUERIES
 
 KEY_LIFETIME = timedelta(hours=24)
+# Far longer than any connection keeps a statement that did not arrive yet.
+_ABANDONED_LIFETIME = timedelta(hours=24)
 _FORGET_AT_ONCE = 5000
 log = structlog.get_logger("shakti.idempotency")
 
@@ -70,12 +72,13 @@ def _answer(row: Record) -> Receipt | bytes:
     return Receipt(row["delivery_day"], row["last_seq"], bid_seq, row["side"], *columns, is_withdrawn=is_withdrawn)
 
 
-async def forget_old_responses(database: Database, every_s: float = 600.0) -> None:
-    """Forget keys past their lifetime, again and again until cancelled."""
+async def forget_what_is_old(database: Database, every_s: float = 600.0) -> None:
+    """Forget keys past their lifetime, and batches that were given up as long ago, again and again until cancelled."""
     while True:
         try:
             async with database.transaction() as connection:
                 answer = await connection.execute(QUERIES["idempotency/forget"], KEY_LIFETIME, _FORGET_AT_ONCE)
+                await connection.execute(QUERIES["book/forget_abandoned"], _ABANDONED_LIFETIME)
         except DatabaseUnavailable:
             log.warning("old idempotency keys not forgotten: the database is unavailable")
             answer = ""

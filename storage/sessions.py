@@ -68,7 +68,7 @@ class Sessions:
 
     async def check(self, token: str, *purposes: Purpose) -> Session:
         """The session of a token made for one of `purposes`. Raises TokenError, DatabaseUnavailable."""
-        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        digest = _digest(token)
         known = self._cache.get(digest)
         if known is not None and self._notifications.is_live:
             if known.claims.purpose not in purposes or known.claims.expires_at <= datetime.now(UTC):
@@ -83,6 +83,14 @@ class Sessions:
         if heard == self._announcements:
             self._remember(digest, session)
         return session
+
+    def known(self, token: str, purpose: Purpose) -> Session | None:
+        """The session of a token that was checked before and is good for `purpose`; None where `check` must tell."""
+        known = self._cache.get(_digest(token))
+        if known is None or not self._notifications.is_live:
+            return None
+        claims = known.claims
+        return known if claims.purpose is purpose and claims.expires_at > datetime.now(UTC) else None
 
     async def revoke(self, session: Session) -> None:
         """Revoke one token for good. Other tokens of its subject stay valid."""
@@ -143,6 +151,10 @@ class Sessions:
         self._named.clear()
         for watcher in self._watchers:
             watcher(None)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
 def names_of(session: Session) -> tuple[str, str]:

@@ -8,24 +8,25 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 
 import structlog
 
 from market.calendar import Calendar
 from storage.background import end_task
-from storage.book_transaction import Attempt, HasLanded, write_batch
+from storage.book_transaction import Attempt, HasLanded, Unanswered, new_batch_id, write_batch
 from storage.commands import Command, Place
 from storage.database import Database
 from storage.deadlines import Deadlines
 from storage.errors import DatabaseUnavailable
+from storage.idempotency import scope_of
+from storage.short_way import Placements
 
 log = structlog.get_logger("shakti.writer")
 
 _MAX_COMMANDS = 512
 _MAX_BIDS = 20_000
 _RETRY_PAUSE_S = 0.05
-_QUIET_TURNS = 4
-_JOINING = 64
 
 
 @dataclass(slots=True, eq=False)
@@ -43,8 +44,11 @@ class BookWriter:
     """Writes commands to the book, in the order in which they came for each delivery day.
 
     Members of a batch share one commit and nothing else: one that is refused or replayed is so alone, and a batch that
-    fails is tried again member by member. A batch whose commit went unanswered is looked for in the log, under the
-    day's lock, before it is tried again: nothing is written twice.
+    fails is tried again member by member. A batch that went unanswered is looked for in the log, under the day's lock,
+    before it is tried again: nothing is written twice.
+
+    A batch begins as soon as the one before it is done, with whatever has come until then. So while PostgreSQL writes
+    one, requests for the next are read here, and neither waits for the other.
     """
 
     def __init__(self, database: Database, calendar: Calendar, max_open_bids: int) -> None:
@@ -54,8 +58,8 @@ class BookWriter:
         self._waiting: dict[date, deque[_Member]] = {}
         self._deadlines = Deadlines(database.timeout_s, _give_up)
         self._wake = asyncio.Event()
-        # Counts commands, so that the writer sees whether more are coming.
-        self._arrived = 0
+        # For each day, a sequence number that its log had reached when it was last written here without a fault.
+        self._reached: dict[date, int] = {}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -82,7 +86,6 @@ class BookWriter:
             waiting = self._waiting[command.delivery_day] = deque()
         waiting.append(member)
         self._wake.set()
-        self._arrived += 1
         self._deadlines.add(member)
         try:
             return await member.answer
@@ -94,7 +97,6 @@ class BookWriter:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                await self._let_others_join()
                 day = next(iter(self._waiting))
                 members = self._take(day)
                 try:
@@ -104,19 +106,6 @@ class BookWriter:
                     log.error("a batch failed", delivery_day=day.isoformat(), members=len(members), exc_info=fault)
                     for member in members:
                         _tell(member, fault)
-
-    async def _let_others_join(self) -> None:
-        """Wait while requests that are being read keep arriving: a batch costs much, and each member of it little.
-
-        A request takes three turns of the loop from its socket to here, so a few without a new one mean that none is on
-        its way; on an idle server that is over in a moment.
-        """
-        arrived, quiet_turns = self._arrived, 0
-        first = arrived
-        while quiet_turns < _QUIET_TURNS and arrived - first < _JOINING:
-            await asyncio.sleep(0)
-            quiet_turns = quiet_turns + 1 if self._arrived == arrived else 0
-            arrived = self._arrived
 
     def _take(self, day: date) -> list[_Member]:
         """The next batch of a day. The day goes to the end of the line if more of it waits."""
@@ -133,24 +122,55 @@ class BookWriter:
         return taken
 
     async def _write(self, day: date, members: list[_Member]) -> None:
-        unsettled: Attempt | None = None
-        told: list[_Member] = []
+        """Do all that these members ask for and tell each: the short way, and the long one if that does not do."""
+        at_large: Unanswered | None = None
+        commands = [member.command for member in members]
+        placements = Placements.of(day, commands, [scope_of(command) for command in commands])
+        # Where the log stood last tells from where on to look for the batch, should nobody answer.
+        reached = self._reached.pop(day, None)
+        if placements is not None and reached is not None:
+            batch_id = new_batch_id()
+            try:
+                base = await placements.write(
+                    self._database, self._calendar.gate_at(day), batch_id, self._max_open_bids
+                )
+            except Exception as fault:
+                if not isinstance(fault, DatabaseUnavailable):
+                    log.warning("a batch goes the long way", fault=repr(fault), members=len(members))
+                at_large = Unanswered(
+                    batch_id, reached, is_at_large=True, tell=partial(_tell_placed, members, placements)
+                )
+            else:
+                self._reached[day] = reached
+                if base is not None:
+                    self._reached[day] = base
+                    # The next batch is sent off before these answers are made.
+                    asyncio.get_running_loop().call_soon(_tell_placed, members, placements, base + 1)
+                    return
+        await self._write_long(day, members, at_large)
+
+    async def _write_long(self, day: date, members: list[_Member], at_large: Unanswered | None) -> None:
+        """The same, statement by statement. `at_large` is what became of the short way."""
+        earlier = [at_large] if at_large else []
+        unanswered = earlier
         while waiting := [member for member in members if not member.answer.done()]:
             attempt = Attempt([member.command for member in waiting])
             try:
                 async with self._database.transaction() as connection:
-                    await write_batch(connection, day, self._calendar, self._max_open_bids, attempt, unsettled)
-            except HasLanded:
-                if unsettled is not None:
-                    _tell_all(told, unsettled)
+                    await write_batch(connection, day, self._calendar, self._max_open_bids, attempt, unanswered)
+            except HasLanded as landed:
+                landed.batch.tell(landed.first_seq)
                 return
             except DatabaseUnavailable:
-                # Once this attempt has something to write, it has seen that the one before it did not land.
+                # Once this attempt has something to write, it has seen that the one before it did not land. But what is
+                # at large stays so until an attempt that says otherwise is committed.
                 if attempt.first_seq is not None:
-                    unsettled, told = attempt, waiting
+                    tell = partial(_tell_decided, waiting, attempt)
+                    this = Unanswered(attempt.batch_id, attempt.first_seq, is_at_large=False, tell=tell)
+                    unanswered = [*earlier, this]
                 await asyncio.sleep(_RETRY_PAUSE_S)
             except Exception as fault:
-                if unsettled is not None and not attempt.is_only_one:
+                if unanswered and not attempt.is_only_one:
                     # While an earlier attempt may still turn out to have landed, nothing is tried apart from it.
                     log.error("a batch could not be looked for", delivery_day=day.isoformat(), exc_info=fault)
                     await asyncio.sleep(_RETRY_PAUSE_S)
@@ -159,15 +179,17 @@ class BookWriter:
                     raise
                 log.warning("a batch is tried again member by member", fault=repr(fault), members=len(waiting))
                 for member in waiting:
-                    await self._write_alone(day, member)
+                    await self._write_alone(day, member, at_large)
                 return
             else:
-                _tell_all(waiting, attempt)
+                if attempt.base is not None:
+                    self._reached[day] = attempt.base
+                _tell_decided(waiting, attempt)
                 return
 
-    async def _write_alone(self, day: date, member: _Member) -> None:
+    async def _write_alone(self, day: date, member: _Member, at_large: Unanswered | None) -> None:
         try:
-            await self._write(day, [member])
+            await self._write_long(day, [member], at_large)
         except Exception as fault:
             log.error("a command failed", delivery_day=day.isoformat(), exc_info=fault)
             _tell(member, fault)
@@ -177,9 +199,21 @@ def _give_up(member: _Member) -> None:
     _tell(member, DatabaseUnavailable())
 
 
-def _tell_all(members: list[_Member], attempt: Attempt) -> None:
+def _tell_decided(members: list[_Member], attempt: Attempt, _first_seq: int = 0) -> None:
     for number, answer in attempt.answers.items():
         _tell(members[number], answer)
+
+
+def _tell_placed(members: list[_Member], placements: Placements, first_seq: int) -> None:
+    for number, member in enumerate(members):
+        if not member.answer.done():
+            try:
+                answer = member.command.render(placements.receipt(number, first_seq - 1))
+            except Exception as fault:
+                log.error("a placement that was done could not be told", exc_info=fault)
+                _tell(member, fault)
+            else:
+                _tell(member, answer)
 
 
 def _tell(member: _Member, answer: bytes | BaseException) -> None:

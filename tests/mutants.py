@@ -6,6 +6,7 @@ under the same requests. What lives here: the mutants. What must not: the races 
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -13,9 +14,11 @@ import pytest
 
 from storage import book_transaction
 from storage.codes import Codes, ConsumedOtp, OtpAnswer, OtpRules
+from storage.short_way import Placements
 from storage.sql import QUERIES
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+_MIGRATIONS = Path(__file__).resolve().parents[1] / "sql" / "migrations"
 
 
 def mutate(monkeypatch: pytest.MonkeyPatch, query: str, old: str, new: str) -> None:
@@ -25,9 +28,32 @@ def mutate(monkeypatch: pytest.MonkeyPatch, query: str, old: str, new: str) -> N
     monkeypatch.setitem(QUERIES._texts, query, text.replace(old, new))
 
 
+def only_the_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every batch written statement by statement, as those are that the short way is no good for."""
+    monkeypatch.setattr(Placements, "of", lambda *_: None)
+
+
+async def mutate_the_short_way(connection: Connection, *parts: tuple[str, str]) -> None:
+    """Replace parts of the function that places a batch at once, in the test's database."""
+    text = (_MIGRATIONS / "0007_place_at_once.sql").read_text()
+    body = text[text.index("CREATE FUNCTION place_at_once") :]
+    for old, new in parts:
+        assert body.count(old) == 1, f"the function has changed; the mutant must change with it: {old}"
+        body = body.replace(old, new)
+    await connection.execute(body.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1))
+
+
+async def until_waiting(connection: Connection, count: int) -> None:
+    """Return when so many statements wait for a lock."""
+    async with asyncio.timeout(5):
+        while count > await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            pass
+
+
 def without_the_lock_of_the_day(monkeypatch: pytest.MonkeyPatch) -> None:
     """Writers of one day, and of one account, read without waiting for each other; the next two have both read before
     either writes."""
+    only_the_long_way(monkeypatch)
     mutate(monkeypatch, "book/lock_day", "FOR UPDATE", "")
     mutate(monkeypatch, "book/lock_accounts", "FOR UPDATE OF f", "")
     meet = meeting(2)

@@ -12,7 +12,7 @@ from tests.book_log import has_gaps, log_of, open_levels
 from tests.clock import IST, Clock
 from tests.conftest import Client, MakeClient
 from tests.factories import Household, bid, sign_up
-from tests.mutants import mutate
+from tests.mutants import mutate, mutate_the_short_way, only_the_long_way
 from tests.offers import PLACE
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -86,6 +86,7 @@ async def test_a_bid_that_races_the_gate_is_in_the_book_or_refused_and_the_day_s
 async def test_without_the_state_of_the_day_a_gate_that_moves_back_opens_it_again(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    only_the_long_way(monkeypatch)
     mutate(monkeypatch, "book/write", "state = $5", "state = CASE WHEN $5 = '' THEN $5 ELSE 'open' END")
     mutate(monkeypatch, "gate/close", "SET state = 'closed'", "SET state = 'open'")
     _, _, seller, day = await race_the_gate(make_client)
@@ -114,12 +115,25 @@ async def held_over_the_gate(make_client: MakeClient, connection: Connection) ->
     return (await late).status
 
 
-async def test_the_clock_is_read_once_the_lock_is_held(make_client: MakeClient, connection: Connection) -> None:
+@pytest.mark.parametrize("way", ["short", "long"])
+async def test_the_clock_is_read_once_the_lock_is_held(
+    way: str, make_client: MakeClient, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if way == "long":
+        only_the_long_way(monkeypatch)
     assert await held_over_the_gate(make_client, connection) == 409
 
 
 async def test_a_clock_that_is_read_when_the_transaction_begins_lets_a_late_bid_in(
     make_client: MakeClient, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    only_the_long_way(monkeypatch)
     mutate(monkeypatch, "book/lock_day", "clock_timestamp() < $2", "now() < $2")
+    assert await held_over_the_gate(make_client, connection) == 200
+
+
+async def test_a_clock_that_the_short_way_reads_when_it_begins_lets_a_late_bid_in(
+    make_client: MakeClient, connection: Connection
+) -> None:
+    await mutate_the_short_way(connection, ("clock_timestamp() >= gate_at", "statement_timestamp() >= gate_at"))
     assert await held_over_the_gate(make_client, connection) == 200

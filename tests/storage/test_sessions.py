@@ -67,15 +67,18 @@ async def until(notifications: Notifications, *, live: bool) -> None:
 
 async def test_a_sign_out_is_heard_in_every_process(make_process: MakeProcess, token: str) -> None:
     (here, _), (there, _) = await make_process(), await make_process()
+    assert here.known(token, Purpose.ACCOUNT) is None
     session = await here.check(token, Purpose.ACCOUNT)
     other = TOKENS.issue(Purpose.ACCOUNT, session.account_id, 1, HOUR)[0]
     for sessions in (here, there):
         await sessions.check(token, Purpose.ACCOUNT)
         await sessions.check(other, Purpose.ACCOUNT)
     await here.revoke(session)
+    assert here.known(token, Purpose.ACCOUNT) is None
     with pytest.raises(TokenError):
         await here.check(token, Purpose.ACCOUNT)
     assert await is_refused_soon(there, token)
+    assert there.known(token, Purpose.ACCOUNT) is None
     assert (await there.check(other, Purpose.ACCOUNT)).account_id == session.account_id
 
 
@@ -102,6 +105,7 @@ async def test_a_process_that_cannot_hear_asks_about_every_token(
         "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE application_name = 'shakti-listen'"
     )
     await until(notifications, live=False)
+    assert sessions.known(token, Purpose.ACCOUNT) is None
     assert (await sessions.check(token, Purpose.ACCOUNT)).kind == "consumer"
     await connection.execute("UPDATE accounts SET token_generation = 2")
     with pytest.raises(TokenError):
@@ -139,6 +143,9 @@ async def test_a_cached_token_costs_no_query_and_still_expires(
 
     monkeypatch.setattr(Database, "fetchrow", fail)
     assert await sessions.check(token, Purpose.ACCOUNT) is session
+    assert sessions.known(token, Purpose.ACCOUNT) is session
+    assert sessions.known(brief, Purpose.ACCOUNT)
+    assert sessions.known(token, Purpose.OPERATOR) is None
     with pytest.raises(TokenError):
         await sessions.check(token, Purpose.OPERATOR)
 
@@ -148,5 +155,6 @@ async def test_a_cached_token_costs_no_query_and_still_expires(
             return cls.fromtimestamp(datetime.now(UTC).timestamp() + 60, UTC)
 
     monkeypatch.setattr("storage.sessions.datetime", Later)
+    assert sessions.known(brief, Purpose.ACCOUNT) is None
     with pytest.raises(TokenError):
         await sessions.check(brief, Purpose.ACCOUNT)

@@ -11,20 +11,17 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from market.calendar import Calendar
 from storage import book_transaction
-from storage.commands import Amend, Change, Command, IdempotencyKey, Place, Receipt, Withdraw
+from storage.commands import Amend, Change, Command, Place, Receipt, Withdraw
 from storage.database import Database
 from storage.errors import AccountGone, BidNotFound, BidNotOpen, DatabaseUnavailable, GateClosed, KeyReused
-from storage.sql import QUERIES
 from storage.writer import BookWriter
 from tests.account_log import assert_sequences_are_whole, make_accounts, own_numbers
+from tests.batches import CALENDAR, DAY, TWO_DAYS, MovableGate, command, events, one
 from tests.book_log import read_book
-from tests.mutants import meeting, mutate
+from tests.mutants import meeting, mutate, only_the_long_way, until_waiting
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-CALENDAR = Calendar(timedelta(hours=24))
-DAY = CALENDAR.today(datetime.now(UTC)) + timedelta(days=2)
 
 
 @pytest.fixture
@@ -51,24 +48,6 @@ async def writer(database: Database) -> AsyncIterator[BookWriter]:
     await opened.close()
 
 
-def render(receipt: Receipt) -> bytes:
-    return orjson.dumps({"seq": receipt.seq, "bids": [bid.bid_seq for bid in receipt.bids]})
-
-
-def command(change: Change, *, account: int = 1, key: str | None = None, body: bytes = b"", day: date = DAY) -> Command:
-    named = IdempotencyKey("POST", "/placebid/dayahead", key, body.ljust(32)) if key else None
-    return Command(account, day, change, render, named)
-
-
-def one(price: int = 400, side: str = "S") -> Place:
-    return Place(side, [41], [price], [1000])
-
-
-async def events(connection: Any) -> list[tuple[str, int, int]]:
-    rows = await connection.fetch("SELECT kind, first_seq, last_seq FROM book_events ORDER BY delivery_day, first_seq")
-    return [(row["kind"], row["first_seq"], row["last_seq"]) for row in rows]
-
-
 async def test_commands_that_arrive_together_share_one_transaction(
     writer: BookWriter, connection: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
@@ -78,24 +57,33 @@ async def test_commands_that_arrive_together_share_one_transaction(
     assert commits <= 2
 
 
-async def submit_in_turn(writer: BookWriter, turn: int) -> bytes:
-    """A command that arrives some turns of the loop later."""
-    for _ in range(turn):
+async def test_commands_that_arrive_while_a_batch_is_written_form_the_next_one(
+    writer: BookWriter, connection: Connection
+) -> None:
+    """The server is kept busy with the first for as long as the others take to come, one by one."""
+    await writer.submit(command(one()))
+    holder = connection.transaction()
+    await holder.start()
+    await connection.execute("SELECT FROM delivery_days FOR UPDATE")
+    tasks = [asyncio.create_task(writer.submit(command(one(), account=1)))]
+    await until_waiting(connection, 1)
+    for account in range(2, 21):
+        tasks.append(asyncio.create_task(writer.submit(command(one(), account=account))))
         await asyncio.sleep(0)
-    return await writer.submit(command(one(), account=turn % 50 + 1))
-
-
-async def test_commands_that_are_on_their_way_join_the_batch(writer: BookWriter, connection: Connection) -> None:
-    await asyncio.gather(*(submit_in_turn(writer, turn) for turn in range(0, 60, 3)))
-    assert await connection.fetchval("SELECT count(DISTINCT batch_id) FROM book_events") == 1
+    await holder.rollback()
+    assert [orjson.loads(answer)["seq"] for answer in await asyncio.gather(*tasks)] == list(range(2, 22))
+    rows = await connection.fetch(
+        "SELECT array_agg(first_seq ORDER BY first_seq) AS seqs FROM book_events GROUP BY batch_id"
+    )
+    assert sorted(row["seqs"] for row in rows) == [[1], [2], list(range(3, 22))]
 
 
 async def test_commands_without_end_do_not_keep_a_batch_from_starting(writer: BookWriter) -> None:
-    first = asyncio.create_task(submit_in_turn(writer, 0))
+    first = asyncio.create_task(writer.submit(command(one())))
     others = []
     async with asyncio.timeout(10):
         while not first.done():
-            others.append(asyncio.create_task(submit_in_turn(writer, 1)))
+            others.append(asyncio.create_task(writer.submit(command(one()))))
             await asyncio.sleep(0)
     assert orjson.loads(await first)["seq"] == 1
     for other in others:
@@ -175,9 +163,6 @@ async def test_a_key_is_forgotten_after_a_day(
     assert orjson.loads(await writer.submit(command(one(), key="k", body=b"b")))["seq"] == 2
 
 
-TWO_DAYS = (DAY, DAY + timedelta(days=1))
-
-
 @pytest.fixture
 async def writers(database: Database) -> AsyncIterator[tuple[BookWriter, BookWriter]]:
     """As in two processes, one for each of TWO_DAYS: the day's lock does not keep them apart."""
@@ -191,6 +176,7 @@ async def writers(database: Database) -> AsyncIterator[tuple[BookWriter, BookWri
 
 def both_decide_before_either_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits for accounts, and the next two transactions have read all that they need before either writes."""
+    only_the_long_way(monkeypatch)
     mutate(monkeypatch, "book/lock_accounts", "FOR UPDATE OF f", "")
     meet, write = meeting(2), book_transaction._write
 
@@ -293,18 +279,6 @@ async def test_an_account_that_is_gone_is_refused_alone(writer: BookWriter, conn
     assert await own_numbers(connection) == {1: [1], 3: [1]}
 
 
-class MovableGate(Calendar):
-    """A calendar whose gate lies where the test puts it."""
-
-    def __init__(self, gate: datetime) -> None:
-        super().__init__(timedelta(hours=24))
-        object.__setattr__(self, "gate", gate)
-
-    def gate_at(self, day: date) -> datetime:  # noqa: ARG002 - of every day
-        gate: datetime = self.__dict__["gate"]
-        return gate
-
-
 async def test_the_gate_closes_by_the_database_s_clock_and_stays_closed(
     database: Database, connection: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
@@ -339,9 +313,11 @@ async def test_a_day_that_is_over_and_was_never_used_gets_no_row(
 
 
 class Cut:
-    """Ends the backend of the writer's transaction at a chosen moment, once."""
+    """Ends the backend of the writer's transaction at a chosen moment, once. Of the short way there is no such moment;
+    tests/storage/test_short_way.py cuts that."""
 
     def __init__(self, admin: Any, monkeypatch: pytest.MonkeyPatch, *, after_commit: bool) -> None:
+        only_the_long_way(monkeypatch)
         self.cuts = 0
         real = asyncpg.transaction.Transaction.__aexit__
 
@@ -393,14 +369,10 @@ async def test_nothing_is_tried_apart_while_an_earlier_attempt_may_have_landed(
     assert await events(connection) == [("place", seq, seq) for seq in range(1, 5)]
 
 
-def _queries() -> dict[str, str]:
-    return QUERIES._texts
-
-
 async def test_without_the_look_up_a_lost_answer_places_twice(
     writer: BookWriter, connection: "asyncpg.Connection[asyncpg.Record]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(_queries(), "book/find_batch", "SELECT $1::date, $2::bigint, $3::bigint, false AS has_landed;")
+    mutate(monkeypatch, "book/find_batch", "batch_id = $3", "batch_id = $3 AND false")
     Cut(connection, monkeypatch, after_commit=True)
     await writer.submit(command(one()))
     assert len(await events(connection)) == 2
