@@ -65,10 +65,7 @@ class JsonAnswer(web.Response):
         if self._plain is None:
             await super().write_eof(data)
             return
-        head = _head(int(time.time()))
-        request_id = self._plain.get(REQUEST_ID, "-")
-        last = f"X-Request-ID: {request_id}\r\nContent-Length: {len(self._json)}\r\n\r\n"
-        await self._plain.writer.write(b"".join((head, last.encode("ascii"), self._json)))
+        await self._plain.writer.write(_whole(self._plain.get(REQUEST_ID, "-"), self._json))
 
     def _is_plain_for(self, request: web.Request) -> bool:
         app = request.app
@@ -82,6 +79,34 @@ class JsonAnswer(web.Response):
             and not app[LEAVING].is_set()
             and request.headers.get(hdrs.ORIGIN) not in app[HTTP].cors_origins
         )
+
+
+class PlainAnswer:
+    """A JsonAnswer of which is known that nothing about its head is special, unless it is the last of its connection.
+    It is no aiohttp response, but all that a connection asks of one."""
+
+    __slots__ = ("_json", "_request_id", "_writer", "keep_alive")
+    status = 200
+
+    def __init__(self, request_id: str, body: bytes, *, keep_alive: bool) -> None:
+        self._request_id = request_id
+        self._json = body
+        self.keep_alive = keep_alive
+
+    async def prepare(self, request: BaseRequest) -> None:
+        """There is nothing to choose."""
+        self._writer = request.writer
+
+    async def write_eof(self) -> None:
+        """Write the answer."""
+        await self._writer.write(_whole(self._request_id, self._json, keep_alive=self.keep_alive))
+
+
+def _whole(request_id: str, body: bytes, *, keep_alive: bool = True) -> bytes:
+    """A plain answer, head and all."""
+    end = "" if keep_alive else "Connection: close\r\n"
+    last = f"X-Request-ID: {request_id}\r\n{end}Content-Length: {len(body)}\r\n\r\n"
+    return b"".join((_head(int(time.time())), last.encode("ascii"), body))
 
 
 @lru_cache(maxsize=2)

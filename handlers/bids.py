@@ -8,19 +8,20 @@ import hashlib
 import re
 from collections.abc import Callable
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
 from auth.tokens import Purpose
 from handlers.answer import JsonAnswer
-from handlers.body import check_type, parse_object, read_body
-from handlers.context import CLOCK, DATABASE, MARKET, SESSION, WRITER
+from handlers.body import body_at_hand, check_type, parse_object, read_body
+from handlers.context import CLOCK, DATABASE, HTTP, MARKET, SESSION, WRITER
 from handlers.endpoint import Answer, Endpoint, endpoint
 from handlers.errors import InvalidToken
 from handlers.requests import json_response, read_query, reading_of
 from handlers.schemas.answers import ChangedBidSchema, PageOfBidsSchema, PlacedBidsSchema
 from handlers.schemas.base import InvalidRequest
+from handlers.schemas.bid_array import BidFaults, parse_bids
 from handlers.schemas.bids import (
     AmendBidSchema,
     BidsQuerySchema,
@@ -35,7 +36,17 @@ from market.slots import format_slot
 from storage import bids as stored_bids
 from storage.commands import Amend, Change, Command, IdempotencyKey, Place, Receipt, Withdraw
 from storage.errors import AccountGone, BidNotFound, GateClosed, LevelFull, TooManyOpenBids
+from storage.sessions import Session
 
+
+class Refusal(NamedTuple):
+    """Why the writer refused what a request asks for, when it was asked before the request came to its handler."""
+
+    delivery_day: date
+    reason: Exception
+
+
+REFUSAL = web.RequestKey("refusal", Refusal)
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _DIGITS = re.compile(r"[0-9]{1,16}")
 _BID = {
@@ -98,7 +109,9 @@ async def place(request: web.Request) -> web.Response:
     asked = read_placement(parse_object(raw), market.bids, pinnable)
     bids = asked.bids
     change = Place(request[SESSION].side, bids.slots, bids.prices, bids.volumes)
-    day = asked.day or market.calendar.open_day(now)
+    earlier = request.get(REFUSAL)
+    # The clock may have passed the gate since the writer was asked: what it said is about that day.
+    day = earlier.delivery_day if earlier else asked.day or market.calendar.open_day(now)
     try:
         return await _submit(request, day, change, key)
     except GateClosed:
@@ -207,6 +220,26 @@ async def withdraw(request: web.Request) -> web.Response:
     return await _submit(request, day, Withdraw(seq), _idempotency_key(request, raw))
 
 
+def flawless_placement(app: web.Application, request: web.Request, session: Session) -> Command | None:
+    """What a placement for the open day asks for, if it is all there and nothing is wrong with it. None for any other:
+    `place` reads it again, and says what is wrong."""
+    market = app[MARKET]
+    raw = body_at_hand(request, app[HTTP].max_body_bytes)
+    if raw is None:
+        return None
+    try:
+        document = parse_object(raw)
+        if document.get("deliveryDate") is not None:
+            return None
+        bids = parse_bids(document, market.bids)
+        key = _idempotency_key(request, raw)
+    except (InvalidRequest, BidFaults):
+        return None
+    day = market.calendar.open_day(app[CLOCK]())
+    change = Place(session.side, bids.slots, bids.prices, bids.volumes)
+    return Command(session.account_id, day, change, _view(app).placement, key)
+
+
 async def _submit(request: web.Request, day: date, change: Change, key: IdempotencyKey | None) -> web.Response:
     app = request.app
     view = _view(app)
@@ -215,6 +248,8 @@ async def _submit(request: web.Request, day: date, change: Change, key: Idempote
         render = view.single("Bid changed successfully" if isinstance(change, Amend) else "Bid withdrawn successfully")
     command = Command(request[SESSION].account_id, day, change, render, key)
     try:
+        if (refusal := request.pop(REFUSAL, None)) is not None:
+            raise refusal.reason
         body = await app[WRITER].submit(command)
     except LevelFull as fault:
         price = view.price_tick.format(fault.price_ticks)

@@ -41,26 +41,36 @@ TIME_LIMITS: web.AppKey[Deadlines[TimeLimit]] = web.AppKey("time_limits")
 @web.middleware
 async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request its id and its client's address, and log it when it is over."""
-    given = request.headers.get("X-Request-ID")
-    if given is None or not _REQUEST_ID.fullmatch(given):
-        # To tell requests apart, and no secret.
-        given = f"{getrandbits(64):016x}"
-    request[REQUEST_ID] = given
+    request[REQUEST_ID] = request_id_of(request)
     rules = request.app[HTTP]
     request[CLIENT_ADDRESS] = client_address(request, rules)
     if not rules.log_access:
         return await handler(request)
     began = time.perf_counter()
     response = await handler(request)
+    log_access(request, request[REQUEST_ID], response.status, began)
+    return response
+
+
+def request_id_of(request: web.BaseRequest) -> str:
+    """The id that the client gave its request, if it is one, or a new one."""
+    given = request.headers.get("X-Request-ID")
+    if given is None or not _REQUEST_ID.fullmatch(given):
+        # To tell requests apart, and no secret.
+        given = f"{getrandbits(64):016x}"
+    return given
+
+
+def log_access(request: web.BaseRequest, request_id: str, status: int, began: float) -> None:
+    """Log a request that is over; it `began` at that time.perf_counter()."""
     log.info(
         "request",
-        request_id=request[REQUEST_ID],
+        request_id=request_id,
         method=request.method,
         path=request.path,
-        status=response.status,
+        status=status,
         ms=round((time.perf_counter() - began) * 1000, 1),
     )
-    return response
 
 
 @web.middleware

@@ -9,7 +9,6 @@ import signal
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import structlog
 import uvloop
@@ -18,8 +17,8 @@ from aiohttp import web
 from handlers.context import LEAVING
 from server.app import create_app
 from server.config import Config
-from server.connections import Connection
 from server.process_limits import raise_descriptor_limit, spare_the_garbage_collector, watch_descriptors
+from server.runner import Runner
 from server.workers import announce_ready
 
 log = structlog.get_logger("shakti.worker")
@@ -43,23 +42,22 @@ async def _serve(config: Config, sockets: Sequence[socket.socket]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leaving.set)
-    runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=config.server.drain_s)
+    runner = Runner(
+        app,
+        handle_signals=False,
+        shutdown_timeout=config.server.drain_s,
+        # A handler refuses bodies that say they are compressed; a parser that had opened them would be too early.
+        auto_decompress=False,
+        access_log=None,  # how aiohttp switches it off; our middleware writes its own
+        keepalive_timeout=_KEEPALIVE_S,
+    )
     await runner.setup()
     if runner.server is None:
         raise AssertionError("set-up makes the server")
-    connect = partial(
-        Connection,
-        runner.server,
-        loop=loop,
-        # A handler refuses bodies that say they are compressed; a parser that had opened them would be too early.
-        auto_decompress=False,
-        access_log=None,  # type: ignore[arg-type]  # how aiohttp switches it off; our middleware writes its own
-        keepalive_timeout=_KEEPALIVE_S,
-    )
     listening: list[asyncio.Server] = []
     watching = asyncio.create_task(watch_descriptors(), name="descriptors")
     try:
-        listening += [await loop.create_server(connect, sock=bound, backlog=_BACKLOG) for bound in sockets]
+        listening += [await loop.create_server(runner.server, sock=bound, backlog=_BACKLOG) for bound in sockets]
         spare_the_garbage_collector()
         announce_ready()
         log.debug("serving", pid=os.getpid())

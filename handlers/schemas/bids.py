@@ -6,6 +6,7 @@ What lives here: their schemas and dataclasses, and how a bid is shown. What mus
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -202,6 +203,12 @@ def read_change(document: Mapping[str, Any], limits: BidLimits) -> Change:
     return parse_change(document, limits)
 
 
+@lru_cache(maxsize=32)
+def _texts_to_volume(day: str, side: str) -> list[str]:
+    """What stands between a bid's id and its volume, by slot."""
+    return [f',"deliveryDate":"{day}","timeslot":"{name}","side":"{side}","volume":"' for name in SLOT_NAMES]
+
+
 class BidView(NamedTuple):
     """Shows bids of one delivery day in JSON: decimals as texts."""
 
@@ -231,14 +238,12 @@ class BidView(NamedTuple):
         day = receipt.delivery_day.isoformat()
         numbers = count(bid_id(receipt.delivery_day, receipt.bid_seq))
         volume_text, price_text = self.volume_tick.text_of, self.price_tick.text_of
-        to_slot = f',"deliveryDate":"{day}","timeslot":"'
-        to_volume = '","side":"sell","volume":"' if receipt.side == "S" else '","side":"buy","volume":"'
+        to_volume = _texts_to_volume(day, "sell" if receipt.side == "S" else "buy")
         to_end = f'","status":"open","filledVolume":"{volume_text[0]}","clearingPrice":null}}'
         columns = zip(numbers, receipt.slots, receipt.volumes, receipt.prices, strict=False)  # numbers have no end
         bids = ",".join(
             [
-                f'{{"id":{number}{to_slot}{SLOT_NAMES[slot]}{to_volume}{volume_text[volume]}'
-                f'","price":"{price_text[price]}{to_end}'
+                f'{{"id":{number}{to_volume[slot]}{volume_text[volume]}","price":"{price_text[price]}{to_end}'
                 for number, slot, volume, price in columns
             ]
         )

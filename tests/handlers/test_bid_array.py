@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from handlers.schemas import bid_array
 from handlers.schemas.bid_array import MAX_FAULTS, BidFaults, BidLimits, Change, ParsedBids, parse_bids, parse_change
 from market.slots import SlotError, format_slot, parse_timeslot
 from market.ticks import Tick, TickError
@@ -312,6 +313,84 @@ def test_any_json_body_is_bids_or_faults(body: JsonObject) -> None:
         return
     assert errors
     assert all(error.isascii() and len(error) < 130 for error in errors)
+
+
+def outcome(body: JsonObject) -> ParsedBids | list[str] | str:
+    """Bids, faults, or what a binary float raises."""
+    try:
+        return parse_bids(body, LIMITS)
+    except BidFaults as refusal:
+        return refusal.errors
+    except TypeError as fault:
+        return str(fault)
+
+
+def outcome_with_care(body: JsonObject) -> ParsedBids | list[str] | str:
+    """The same, each bid read by itself."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bid_array, "_read_columns", lambda *_: False)
+        return outcome(body)
+
+
+GOOD = st.fixed_dictionaries(
+    {
+        "timeslot": st.integers(1, 96).map(format_slot) | st.sampled_from(["1", "96", "10:00", "9:45", "23:45-00:00"]),
+        "volume": st.sampled_from(["1", "0.001", "2.50", "1000000", 3, Decimal("1.5")]),
+        "price": st.sampled_from(["4", "-10", "10000", "0", 7, Decimal("2.25")]),
+    }
+)
+# What is wrong, rare, or at the edge, in the place of one value.
+ODD: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        "10:00-11:00",
+        41,
+        True,
+        False,
+        None,
+        "",
+        "0",
+        "-0",
+        "-0.001",
+        "1000000.001",
+        "-10.01",
+        "10000.01",
+        "4.255",
+        4.25,
+        [],
+        {},
+    ]
+)
+ODD_BID = st.tuples(GOOD, st.sampled_from(["timeslot", "volume", "price"]), ODD).map(
+    lambda made: {**made[0], made[1]: made[2]}
+)
+LEFT_OUT = st.tuples(GOOD, st.sampled_from(["timeslot", "volume", "price"])).map(
+    lambda made: {name: value for name, value in made[0].items() if name != made[1]}
+)
+ARRAYS = st.lists(GOOD, min_size=1, max_size=5) | st.lists(
+    st.one_of(GOOD, GOOD, ODD_BID, LEFT_OUT, st.sampled_from(["text", 5, None, ["timeslot"]])), min_size=1, max_size=4
+)
+
+
+@given(ARRAYS, st.sampled_from([{}, {"price": "5"}, {"volume": "x"}]))
+@settings(deadline=None, max_examples=500)
+def test_an_array_read_by_columns_is_what_it_is_bid_by_bid(arr: list[Any], beside: JsonObject) -> None:
+    body = {**beside, "arr": arr}
+    assert outcome(body) == outcome_with_care(body)
+
+
+@given(st.lists(GOOD, min_size=1, max_size=5))
+@settings(deadline=None, max_examples=100)
+def test_arrays_without_a_fault_are_read_by_columns(arr: list[Any]) -> None:
+    bids = ParsedBids([], [], [])
+    assert bid_array._read_columns(arr, LIMITS, bids)
+    assert bids == outcome_with_care({"arr": arr})
+
+
+def test_an_array_that_is_not_read_by_columns_leaves_nothing_behind() -> None:
+    for odd in (bid(volume="0"), bid(price="x"), bid("10:00-11:00"), bid(volume="1000001"), bid(price="-11"), {}, 5):
+        bids = ParsedBids([], [], [])
+        assert not bid_array._read_columns([bid(), odd], LIMITS, bids)
+        assert bids == ParsedBids([], [], [])
 
 
 @given(OBJECTS)

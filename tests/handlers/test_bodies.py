@@ -7,7 +7,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from handlers.body import _survey
 from tests.answers import Answer, assert_invalid, assert_refused, call
 from tests.conftest import Client, MakeClient
 from tests.factories import Household, bid, sign_up
@@ -293,3 +296,32 @@ async def test_every_field_of_the_wrong_type_is_named_with_all_others(client: Cl
         for wrong in values:
             answer = await call(client, "POST", path, dict.fromkeys(names, wrong), by=household)
             assert_invalid(answer, *names)
+
+
+def surveyed_with_care(document: Any) -> tuple[int, bool]:
+    """What a survey must find, value by value."""
+    if isinstance(document, dict):
+        found = [surveyed_with_care(value) for value in document.values()]
+        return len(document) + sum(keys for keys, _ in found), all(is_exact for _, is_exact in found)
+    if isinstance(document, list):
+        found = [surveyed_with_care(value) for value in document]
+        return sum(keys for keys, _ in found), all(is_exact for _, is_exact in found)
+    # A zero may have been a negative one. False is taken for one, which costs time and nothing else.
+    return 0, not isinstance(document, float) and document != 0
+
+
+KEYS = st.text(max_size=3)
+PLAIN = st.none() | st.booleans() | st.integers(-2, 2) | st.floats(allow_nan=False) | st.text(max_size=3)
+TEXTS = st.dictionaries(KEYS, st.text(max_size=3), max_size=3)
+VALUES = st.recursive(
+    # Arrays of objects of texts, as that of bids is, and all that is nearly so.
+    PLAIN | st.lists(TEXTS, max_size=3) | st.lists(st.dictionaries(KEYS, PLAIN, max_size=2), max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(VALUES)
+@settings(deadline=None, max_examples=500)
+def test_a_survey_counts_every_key_and_finds_every_number_that_is_not_exact(document: Any) -> None:
+    assert _survey(document) == surveyed_with_care(document)

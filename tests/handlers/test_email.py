@@ -173,11 +173,11 @@ async def test_other_tokens_than_the_link_s_are_invalid(client: Client) -> None:
         jwt.encode({**claims, "sub": "1 OR 1=1"}, SECRET, algorithm="HS256"),
     ]
     for text in forged:
-        # A URL of 100,000 characters ends before it reaches any handler.
         response = await client.get("/api/email/verify-email-link", params={"token": text})
-        assert response.status == 400, text
-        if len(text) < 8000:
-            assert await response.json() == INVALID[1], text
+        # A URL of 100,000 characters ends before it reaches any handler.
+        is_long = len(text) > 8000
+        answer = (431, {"message": "The request line or a header is too long"}) if is_long else INVALID
+        assert (response.status, await response.json()) == answer, text[:100]
     response = await client.get("/api/email/verify-email-link")
     assert (response.status, await response.json()) == INVALID
     assert await click(client, token) == VERIFIED
