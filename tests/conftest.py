@@ -1,8 +1,11 @@
 """What tests stand on: embedded services for the whole run, a database of its own for each test, the application."""
 
 import asyncio
+import functools
+import inspect
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +20,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from server.app import create_app, now
 from server.config import AuthSettings, Config, DatabaseSettings, RedisSettings, ServerSettings
 from server.embedded import EmbeddedServices
+from server.runner import Runner
 from storage.migrations import migrate
 
 TEMPLATE = "shakti_template"
@@ -26,6 +30,8 @@ Client = TestClient[web.Request, web.Application]
 MakeClient = Callable[..., Awaitable[Client]]
 ReadOutbox = Callable[[], Awaitable[list[dict[str, Any]]]]
 _numbers = itertools.count(1)
+# What a test's fixtures may take of its time limit.
+_FOR_FIXTURES_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +48,39 @@ class Services:
         return f"{head.rpartition('/')[0]}/{database}?{options}"
 
 
+class Served(TestServer):
+    """An application as a worker serves it."""
+
+    async def _make_runner(self, **options: Any) -> Runner:
+        return Runner(self.app, **options)
+
+
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """The loop that production runs on."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """With `-n auto`: one more than cores, for tests wait for servers and sockets a third of their time."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Have a test that waits for ever fail before pytest-timeout ends it: that ends its whole process, and with it what
+    other tests of it would have shown."""
+    if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+        marker = item.get_closest_marker("timeout")
+        limit_s = float(marker.args[0] if marker else item.config.getini("timeout"))
+        item.obj = _within(limit_s - _FOR_FIXTURES_S, item.obj)
+
+
+def _within(limit_s: float, test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
+    @functools.wraps(test)
+    async def limited(*args: Any, **named: Any) -> None:
+        async with asyncio.timeout(limit_s):
+            await test(*args, **named)
+
+    return limited
 
 
 @pytest.fixture(scope="session")
@@ -112,7 +148,7 @@ async def make_client(config: Config) -> AsyncIterator[MakeClient]:
         changed = replace(
             config, **{section: replace(getattr(config, section), **values) for section, values in changes.items()}
         )
-        client = TestClient(TestServer(create_app(changed, clock)))
+        client = TestClient(Served(create_app(changed, clock)))
         clients.append(client)
         await client.start_server()
         return client

@@ -164,13 +164,20 @@ async def test_the_python_client_notices_a_fault_and_asks_anew(client: Client, f
     seller, buyer = await sign_up(client, "prosumer"), await sign_up(client, "consumer")
     async with proxy_to(client.make_url("")) as proxy, python_client(proxy.url, seller.token) as kept:
         await kept.reach(0)
-        proxy.spoil = fault()
-        await place(client, seller, bid("12:00"))
+        await _spoil_one_update(proxy, fault, client, seller)
         await change_a_lot(client, seller, buyer)
         await _until_resynced(proxy, 1)
         await assert_it_has_the_book(kept, client, seller)
     # Once is enough: what comes before the snapshot is not looked at.
     assert _resyncs(proxy) == 1
+
+
+async def _spoil_one_update(proxy: FeedProxy, fault: Callable[[], Spoil], client: Client, seller: Household) -> None:
+    """Return when it has passed: what is changed then comes with updates after it, which show that one was lost."""
+    before = proxy.spoilt
+    proxy.spoil = fault()
+    await place(client, seller, bid("12:00"))
+    await proxy.until(lambda: proxy.spoilt > before)
 
 
 async def _until_told(proxy: FeedProxy, seq: int) -> None:
@@ -331,8 +338,7 @@ async def test_the_browser_client_notices_faults_and_asks_anew(make_client: Make
         await follow(shown, origin, proxy.url, seller.token)
         await assert_it_shows_the_book(shown, client, seller)
         for number, fault in enumerate(FAULTS, 1):
-            proxy.spoil = fault()
-            await place(client, seller, bid("12:00"))
+            await _spoil_one_update(proxy, fault, client, seller)
             await change_a_lot(client, seller, buyer)
             await _until_resynced(proxy, number)
             await assert_it_shows_the_book(shown, client, seller)

@@ -23,14 +23,15 @@ _PASSED_ON = ("Authorization", "Origin", "Content-Type", "Idempotency-Key", "Acc
 @dataclass(slots=True)
 class FeedProxy:
     """`spoil` gets each message of the server's and gives what the client gets in its place, None for nothing.
-    Over all connections: `requests` holds what clients said, `answers` what they got, and `lost` counts what they did
-    not get."""
+    Over all connections: `requests` holds what clients said, `answers` what they got; `spoilt` counts the messages that
+    they did not get as they were, and `lost` those of them that they did not get at all."""
 
     url: str = ""
     spoil: Spoil | None = None
     requests: list[Message] = field(default_factory=list)
     answers: list[Message] = field(default_factory=list)
     lost: int = 0
+    spoilt: int = 0
     _moved: asyncio.Event = field(default_factory=asyncio.Event)
     _sockets: set[web.WebSocketResponse] = field(default_factory=set)
 
@@ -89,12 +90,13 @@ class FeedProxy:
         await upstream.close()
 
     async def _answer(self, downstream: web.WebSocketResponse, message: Message) -> None:
-        spoilt = self.spoil(message) if self.spoil else message
-        if spoilt is None:
+        given = self.spoil(message) if self.spoil else message
+        self.spoilt += given is not message
+        if given is None:
             self.lost += 1
         else:
-            await downstream.send_str(orjson.dumps(spoilt).decode())
-            self.answers.append(spoilt)
+            await downstream.send_str(orjson.dumps(given).decode())
+            self.answers.append(given)
         self._moved.set()
 
 
