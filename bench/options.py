@@ -4,7 +4,7 @@ What lives here: the options and what follows from them. What must not: how they
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +14,8 @@ class Options:
     rounds: int = 3
     is_quick: bool = False
     installs: bool = False
+    # The cores that this process and its children may use, as it was started.
+    core_ids: tuple[int, ...] = field(default_factory=lambda: tuple(sorted(os.sched_getaffinity(0))))
 
     @property
     def warm_s(self) -> float:
@@ -27,5 +29,5 @@ class Options:
 
     @property
     def cores(self) -> int:
-        """The cores that this process and its children may use."""
-        return len(os.sched_getaffinity(0))
+        """How many they are."""
+        return len(self.core_ids)

@@ -47,8 +47,8 @@ class Book:
             "S": {slot: {} for slot in slots},
         }
         self._trail = Trail()
-        # Slots changed since anything was last computed, by side.
-        self._touched: dict[Side, set[int]] = {"B": set(), "S": set()}
+        # Levels changed since anything was last computed.
+        self._changed: set[Tally] = set()
 
     @classmethod
     def restore(
@@ -72,6 +72,7 @@ class Book:
             if tally.bids:
                 book._depths[tally.slot].insert(tally)
             tallies.append(tally)
+        book._changed.update(tallies)
         book._trail.refill(sorted(tallies, key=attrgetter("seq")))
         return book
 
@@ -156,9 +157,9 @@ class Book:
         if min(volumes) <= 0:
             raise BrokenLog(f"the row of event {seq} adds a bid without volume")
         by_slot = self._tallies[side]
-        self._touched[side].update(slots)
         self._trail.mark(seq)
-        append = self._trail.tallies.append
+        trail = self._trail.tallies
+        before, append = len(trail), trail.append
         for slot, price, volume in zip(slots, prices, volumes, strict=True):
             try:
                 tally = by_slot[slot][price]
@@ -172,6 +173,7 @@ class Book:
             tally.text = ""
             append(tally)
             seq += step
+        self._changed.update(trail[before:])
 
     def _take(self, seq: int, side: Side, slot: int, price: int, volume: int) -> None:
         """Take one bid from its level; `volume` is negative."""
@@ -185,7 +187,7 @@ class Book:
         _check(tally)
         if not tally.bids:
             self._depths[slot].remove(tally)
-        self._touched[side].add(slot)
+        self._changed.add(tally)
         self._trail.mark(seq)
         self._trail.tallies.append(tally)
 
@@ -197,11 +199,11 @@ class Book:
         return tally
 
     def _settle(self) -> None:
-        """Have every changed slot forget what was computed before the change."""
-        for side, slots in self._touched.items():
-            for slot in slots:
-                self._depths[slot].forget(side)
-            slots.clear()
+        """Have the slots of changed levels know what these hold now."""
+        for tally in self._changed:
+            if tally.bids:
+                self._depths[tally.slot].refresh(tally)
+        self._changed.clear()
 
 
 def _check_row(expected: int, slots: Sequence[int], prices: Sequence[int], volumes: Sequence[int]) -> None:

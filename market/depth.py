@@ -4,16 +4,14 @@ What lives here: the running total of a level, and a slot's present levels with 
 What must not: the log, sequence numbers' meaning, or more than one slot.
 """
 
-from bisect import bisect_left, insort
+from array import array
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from itertools import accumulate
-from operator import attrgetter
 from zlib import crc32
 
 from market.clearing import PriceRule, clear_columns
 from market.level import Indicative, Level, Side, level_text
-
-_PRICE, _VOLUME, _TEXT = attrgetter("price"), attrgetter("volume"), attrgetter("text")
 
 
 @dataclass(slots=True, eq=False)
@@ -58,55 +56,76 @@ class Tally:
 
 @dataclass(slots=True, eq=False)
 class _Ladder:
-    """The levels of one side of a slot that hold bids, by ascending price, and what was last computed from them."""
+    """The levels of one side of a slot that hold bids, by ascending price, and what was last computed from them.
 
+    Column by column: all of a column is gone through in one go, when nothing else of most levels was looked at lately.
+    """
+
+    side: Side
     tallies: list[Tally] = field(default_factory=list)
-    # Their shares of the slot's checksum, in order.
+    prices: "array[int]" = field(default_factory=lambda: array("q"))
+    volumes: "array[int]" = field(default_factory=lambda: array("q"))
+    # Shares of the slot's checksum.
+    texts: list[str] = field(default_factory=list)
     _text: bytes | None = None
-    # Prices and running totals of the volumes, best price first.
-    _columns: tuple[list[int], list[int]] | None = None
+    _best_first: "tuple[array[int], list[int]] | None" = None
 
-    def forget(self) -> None:
-        self._text = self._columns = None
+    def insert(self, tally: Tally) -> None:
+        place = bisect_left(self.prices, tally.price)
+        self.tallies.insert(place, tally)
+        self.prices.insert(place, tally.price)
+        self.volumes.insert(place, 0)
+        self.texts.insert(place, "")
+        self._text = self._best_first = None
+
+    def remove(self, tally: Tally) -> None:
+        place = bisect_left(self.prices, tally.price)
+        for column in (self.tallies, self.prices, self.volumes, self.texts):
+            del column[place]
+        self._text = self._best_first = None
+
+    def refresh(self, tally: Tally) -> None:
+        place = bisect_left(self.prices, tally.price)
+        self.volumes[place] = tally.volume
+        self.texts[place] = tally.text or tally.written()
+        self._text = self._best_first = None
 
     def text(self) -> bytes:
         if self._text is None:
-            texts = list(map(_TEXT, self.tallies))
-            if "" in texts:
-                texts = [tally.written() for tally in self.tallies]
-            self._text = "".join(texts).encode("ascii")
+            self._text = "".join(self.texts).encode("ascii")
         return self._text
 
-    def columns(self, side: Side) -> tuple[list[int], list[int]]:
-        if self._columns is None:
-            best_first = self.tallies[::-1] if side == "B" else self.tallies
-            self._columns = list(map(_PRICE, best_first)), list(accumulate(map(_VOLUME, best_first)))
-        return self._columns
+    def best_first(self) -> "tuple[array[int], list[int]]":
+        """Prices, and the total volumes down to each."""
+        if self._best_first is None:
+            step = -1 if self.side == "B" else 1
+            self._best_first = self.prices[::step], list(accumulate(self.volumes[::step]))
+        return self._best_first
 
 
 @dataclass(slots=True, eq=False)
 class Depth:
-    """The levels of one slot that hold bids. `forget` goes with every change of one."""
+    """The levels of one slot that hold bids. `insert`, `remove` or `refresh` goes with every change of one."""
 
     slot: int
-    _buys: _Ladder = field(default_factory=_Ladder)
-    _sells: _Ladder = field(default_factory=_Ladder)
+    _buys: _Ladder = field(default_factory=lambda: _Ladder("B"))
+    _sells: _Ladder = field(default_factory=lambda: _Ladder("S"))
     _crc: int | None = None
     _indicative: Indicative | None = None
 
     def insert(self, tally: Tally) -> None:
-        """A level got its first bid."""
-        insort(self._side(tally.side).tallies, tally, key=_PRICE)
+        """A level got its first bid; `refresh` says later what it holds."""
+        self._ladder(tally.side).insert(tally)
 
     def remove(self, tally: Tally) -> None:
         """A level lost its last bid."""
-        tallies = self._side(tally.side).tallies
-        del tallies[bisect_left(tallies, tally.price, key=_PRICE)]
-
-    def forget(self, side: Side) -> None:
-        """Some level of a side changed: what was computed holds no more."""
+        self._ladder(tally.side).remove(tally)
         self._crc = self._indicative = None
-        self._side(side).forget()
+
+    def refresh(self, tally: Tally) -> None:
+        """A level with bids holds what its tally says."""
+        self._ladder(tally.side).refresh(tally)
+        self._crc = self._indicative = None
 
     def levels(self) -> list[Level]:
         """The levels with bids, buys before sells, by ascending price."""
@@ -121,10 +140,10 @@ class Depth:
     def indicative(self, rule: PriceRule) -> Indicative:
         """What the slot would clear now; always by the same rule."""
         if self._indicative is None:
-            clearing = clear_columns(*self._buys.columns("B"), *self._sells.columns("S"), rule)
+            clearing = clear_columns(*self._buys.best_first(), *self._sells.best_first(), rule)
             price, volume = (clearing.price, clearing.volume) if clearing else (None, 0)
             self._indicative = Indicative(self.slot, price, volume)
         return self._indicative
 
-    def _side(self, side: Side) -> _Ladder:
+    def _ladder(self, side: Side) -> _Ladder:
         return self._buys if side == "B" else self._sells

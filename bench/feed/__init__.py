@@ -7,12 +7,11 @@ is measured first, and the peers' made as long (payload.py).
 
 import asyncio
 import contextlib
-import os
 from pathlib import Path
 
 from bench.feed.client import Client, client_program
 from bench.feed.contenders import SHAKTI, Serving, peers, raise_descriptor_limit
-from bench.feed.fanout import run_fanout
+from bench.feed.fanout import off_the_servers_core, run_fanout
 from bench.feed.idle import run_idle
 from bench.feed.last import run_last
 from bench.feed.ours import serving
@@ -32,9 +31,6 @@ _CROWDS_QUICK = (1000,)
 async def run(options: Options) -> list[Line]:
     """All lines of the feed. Raises NotMeasured when ours cannot be measured at all."""
     raise_descriptor_limit()
-    # Servers are put on the first core one by one; everything else that is started here, the database too, is not to
-    # disturb them there.
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     program = client_program(options)
     with Ground() as ground:
         length = await _length_of_ours(program, ground)
@@ -45,8 +41,10 @@ async def run(options: Options) -> list[Line]:
 
         contenders = {SHAKTI: shakti, **peers(options, update(length))}
         crowds = _CROWDS_QUICK if options.is_quick else _CROWDS
+        with off_the_servers_core(options):
+            lines = await run_fanout(options, program, contenders, crowds)
         return [
-            *await run_fanout(options, program, contenders, crowds),
+            *lines,
             *await run_last(options, program, ground),
             *await run_idle(options, program, ground),
             *await run_stalled(options, program, ground),

@@ -4,8 +4,9 @@ What lives here: the measurement, alike for all, and its lines. What must not: h
 """
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from bench.feed.client import Client
@@ -39,6 +40,16 @@ async def run_fanout(
     return lines
 
 
+@contextlib.contextmanager
+def off_the_servers_core(options: Options) -> Iterator[None]:
+    """Keep what is started here, the database too, off the core that servers are put on one by one."""
+    os.sched_setaffinity(0, options.core_ids[1:] or options.core_ids)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, options.core_ids)
+
+
 async def measure(options: Options, client_program: Path, start: Start, subscribers: int) -> Figures:
     """The figures of one round. Raises NotMeasured.
 
@@ -47,9 +58,9 @@ async def measure(options: Options, client_program: Path, start: Start, subscrib
     """
     alone_s, crowd_s = (2.0, 3.0) if options.is_quick else (2.5, 4.0)
     async with start() as serving:
-        put_on_core(serving.pids, _cores()[0])
+        put_on_core(serving.pids, options.core_ids[0])
         async with Client(client_program, serving.target, subscribers) as client:
-            put_on_core([client.pid], _cores()[-1])
+            put_on_core([client.pid], options.core_ids[-1])
             await serving.go()
             await asyncio.sleep(_WARM_S)
             await client.reset()
@@ -133,7 +144,3 @@ def _seen(measured: Measured) -> str:
         for name in measured.rounds
     ]
     return f"{'; '.join(words)}. Times are from a tick's stamp, cut to whole milliseconds, to the client's read."
-
-
-def _cores() -> list[int]:
-    return sorted(os.sched_getaffinity(0))
