@@ -83,6 +83,8 @@ class Database:
                     server_settings={
                         "application_name": "shakti",
                         "timezone": "UTC",
+                        # What is read after a lock was waited for must be seen as it is then.
+                        "default_transaction_isolation": "read committed",
                         "jit": "off",
                         "plan_cache_mode": "force_generic_plan",
                         # A connection keeps its plans. One made while a table was nearly empty would read the whole

@@ -123,6 +123,9 @@ class BookWriter:
 
     async def _write(self, day: date, members: list[_Member]) -> None:
         """Do all that these members ask for and tell each: the short way, and the long one if that does not do."""
+        if not members:
+            # Whoever asked has gone.
+            return
         at_large: Unanswered | None = None
         commands = [member.command for member in members]
         placements = Placements.of(day, commands, [scope_of(command) for command in commands])

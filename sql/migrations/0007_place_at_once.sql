@@ -15,6 +15,9 @@ CREATE TABLE abandoned_batches (
 -- clock, the locks of the accounts in the order of their ids, their keys. Parts of one statement would all see what was
 -- there at its beginning, before any lock was had.
 --
+-- Every look-up is one in an index for each element, whatever the tables held when a connection made its plans: a join
+-- might go through all of a table.
+--
 -- added is the volume of all bids together, and most_volume what the volume ever placed may come to; most_bids is how
 -- many open bids an account may have on the day. Array by array:
 --   for each placement, in the order of the log: offsets (its first bid is number result + 1 + offset), counts (of its
@@ -49,13 +52,17 @@ BEGIN
     IF found_accounts < cardinality(ids)
        OR EXISTS (
            SELECT FROM unnest(ids, bids) AS u (id, bids)
-             LEFT JOIN account_days AS d ON d.account_id = u.id AND d.delivery_day = day
-            WHERE coalesce(d.open_bids, 0) + u.bids > most_bids
+            WHERE u.bids + coalesce(
+                      (SELECT d.open_bids FROM account_days AS d WHERE d.account_id = u.id AND d.delivery_day = day), 0
+                  ) > most_bids
        )
        OR EXISTS (
            SELECT FROM unnest(key_accounts, key_scopes) AS u (account_id, scope)
-             JOIN idempotency_keys AS k ON k.account_id = u.account_id AND k.scope = decode(u.scope, 'hex')
-            WHERE k.created_at > clock_timestamp() - key_lifetime
+            WHERE (
+                   SELECT k.created_at > clock_timestamp() - key_lifetime
+                     FROM idempotency_keys AS k
+                    WHERE k.account_id = u.account_id AND k.scope = decode(u.scope, 'hex')
+                  )
        ) THEN
         RETURN NULL;
     END IF;
@@ -64,16 +71,16 @@ BEGIN
         INSERT INTO book_events (
             delivery_day, batch_id, first_seq, last_seq, account_id, account_seq, kind, side, slots, prices, volumes
         )
-        SELECT day, batch, base + 1 + r.start, base + r.start + r.bids, r.account_id, f.last_seq + r.rank, 'place',
+        SELECT day, batch, base + 1 + r.start, base + r.start + r.bids, r.account_id,
+               r.rank + (SELECT f.last_seq FROM account_feeds AS f WHERE f.account_id = r.account_id), 'place',
                r.side::"char", r.slots::smallint[], r.prices::bigint[], r.volumes::bigint[]
           FROM unnest(offsets, counts, account_ids, ranks, sides, slots, prices, volumes)
                AS r (start, bids, account_id, rank, side, slots, prices, volumes)
-          JOIN account_feeds AS f ON f.account_id = r.account_id
     ), advanced AS (
         UPDATE account_feeds AS f
            SET last_seq = f.last_seq + u.placements
           FROM unnest(ids, placements, bids) AS u (id, placements, bids)
-         WHERE f.account_id = u.id
+         WHERE f.account_id = u.id AND f.account_id = ANY (ids)
      RETURNING f.account_id, f.last_seq - u.placements + 1 AS first_seq, f.last_seq, u.bids
     ), counted AS (
         INSERT INTO account_days AS d (account_id, delivery_day, open_bids, first_account_seq, last_account_seq)

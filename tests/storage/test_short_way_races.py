@@ -88,7 +88,7 @@ async def test_two_writers_of_one_day_make_one_log_whichever_way_their_batches_g
 
 
 # Where each batch stands still within its last statement, which sees no more than what was there when it began.
-_LAST_READ = "JOIN account_feeds AS f ON f.account_id = r.account_id\n"
+_LAST_READ = "AS r (start, bids, account_id, rank, side, slots, prices, volumes)\n"
 STANDS_STILL = (_LAST_READ, f"{_LAST_READ} WHERE (SELECT pg_advisory_xact_lock_shared(7)) IS NOT NULL\n")
 DAY_S_LOCK = ("d.state = 'open'\n       FOR UPDATE", "d.state = 'open'")
 ACCOUNTS_LOCK = ("ORDER BY f.account_id FOR UPDATE", "ORDER BY f.account_id")

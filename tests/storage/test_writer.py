@@ -408,6 +408,17 @@ async def test_a_command_nobody_waits_for_any_more_is_not_done(
     await writer.close()
 
 
+async def test_a_batch_whose_senders_have_all_gone_leaves_no_trace(writer: BookWriter, connection: Connection) -> None:
+    await writer.submit(command(one()))
+    with capture_logs() as said:
+        task = asyncio.create_task(writer.submit(command(one())))
+        await asyncio.sleep(0)
+        task.cancel()
+        await writer.submit(command(one()))
+    assert said == []
+    assert await events(connection) == [("place", 1, 1), ("place", 2, 2)]
+
+
 async def test_a_lock_that_is_not_freed_ends_in_time(database_url: str) -> None:
     impatient = await Database.open(database_url, pool_size=2, timeout_s=0.5)
     writer = BookWriter(impatient, CALENDAR, max_open_bids=10)
