@@ -82,7 +82,6 @@ class Connection:
         "_end",
         "_is_held",
         "_is_leaving",
-        "_is_served",
         "_rules",
         "_task",
         "_transport",
@@ -93,6 +92,7 @@ class Connection:
         "expiry_step",
         "groups",
         "heard_at",
+        "is_served",
         "opened_at",
         "pinged_at",
         "session",
@@ -128,7 +128,8 @@ class Connection:
         self._descriptor = NO_WAY
         # Whether the transport holds something back, which must go out first.
         self._is_held = False
-        self._is_served = False
+        # Whether messages of it are handled: it may be put into groups.
+        self.is_served = False
         self._task: asyncio.Task[object] | None = None
         self._cut: tuple[CloseCode, str] | None = None
         self._is_leaving = False
@@ -158,8 +159,11 @@ class Connection:
                 # Patience begins to run.
                 self.due_at = 0.0
             return False
+        if unsent and not self._is_held:
+            # By aiohttp: nobody else writes past `hold`.
+            self._is_held = True
+            self._way_changed()
         if unsent or self._descriptor == NO_WAY:
-            self._is_held = unsent > 0
             self._transport.write(frames)
             return True
         self._is_held = False
@@ -222,7 +226,7 @@ class Connection:
             # Of a transport that is closing already the descriptor may be somebody else's by now.
             if not self._transport.is_closing():
                 self._open_way()
-            self._is_served = True
+            self.is_served = True
             # In one coroutine: each of those that wait here weighs something, thousands of times.
             while self._cut is None and (text := self._text_of(await self._ws.receive())) is not None:
                 if text:
@@ -234,7 +238,7 @@ class Connection:
                 raise
             self._task.uncancel()
         finally:
-            self._is_leaving, self._is_served = True, False
+            self._is_leaving, self.is_served = True, False
             conversation.end(self)
             try:
                 await self._close()
@@ -277,11 +281,6 @@ class Connection:
     def _way_changed(self) -> None:
         for group in self.groups:
             group.changed()
-
-    @property
-    def is_served(self) -> bool:
-        """Whether messages of it are handled: it may be put into groups."""
-        return self._is_served
 
     def _open_way(self) -> None:
         """Have a way past the transport, with a small buffer in the kernel. With TLS bytes must pass through it, and so
