@@ -55,7 +55,7 @@ class Group:
     """Its members were sent everything up to `seq`. Those behind have stopped reading: they hold the number up to which
     they were sent everything, or None when a snapshot is due to them. `sent_at` is of time.monotonic()."""
 
-    __slots__ = ("_changes", "_ways", "behind", "day_book", "key", "members", "sent_at", "seq")
+    __slots__ = ("_ways", "behind", "day_book", "key", "members", "sent_at", "seq")
 
     def __init__(self, key: GroupKey, day_book: DayBook, now_s: float) -> None:
         self.key = key
@@ -67,8 +67,6 @@ class Group:
         self.sent_at = now_s
         # Of all members as they were when it was made; None when one came, left or has something held back since.
         self._ways: _Ways | None = None
-        # Counts these, so that who goes on with a list of members knows whether it is still right.
-        self._changes = 0
 
     @property
     def name(self) -> str:
@@ -105,20 +103,21 @@ class Group:
 
     def changed(self) -> None:
         """Who is in, or the way to one of them, is not what it was."""
-        self._changes += 1
         self._ways = None
 
     def tell(self, frames: bytes, told: int) -> Iterator[None]:
         """Send to every member, a chunk at each step; one that cannot take it is behind, and was told up to `told`."""
         if self._ways is None:
             self._ways = _Ways.of(self.members)
-        ways, changes = self._ways, self._changes
+        ways = self._ways
         size, write = len(frames), os.write
         for start in range(0, len(ways.straight), _CHUNK):
             straight, owners = ways.straight[start : start + _CHUNK], ways.owners[start : start + _CHUNK]
-            if self._changes != changes:
+            if self._ways is not ways:
                 # Descriptors of those who left may be others' by now.
-                straight, owners = self._still_straight(straight, owners, frames, told)
+                straight, owners, roundabout = _Ways.of(owner for owner in owners if owner in self.members)
+                for connection in roundabout:
+                    self._tell_one(connection, frames, told)
             # This is most of what the feed costs.
             for way in straight:
                 try:
@@ -131,21 +130,6 @@ class Group:
             yield
         for connection in ways.roundabout:
             self._tell_one(connection, frames, told)
-
-    def _still_straight(
-        self, ways: "array[int]", owners: list[Connection], frames: bytes, told: int
-    ) -> "tuple[array[int], list[Connection]]":
-        """Those of a chunk whose way is the same as when it was made; the other members are told here."""
-        still = _Ways(array("i"), [], [])
-        for way, owner in zip(ways, owners, strict=True):
-            if owner not in self.members:
-                continue
-            if owner.way == way:
-                still.straight.append(way)
-                still.owners.append(owner)
-            else:
-                self._tell_one(owner, frames, told)
-        return still.straight, still.owners
 
     def _tell_one(self, connection: Connection, frames: bytes, told: int) -> None:
         if connection not in self.members:

@@ -24,19 +24,15 @@ _PLAIN_JSON = frozenset({"application/json", "application/json; charset=utf-8", 
 _SPACED_KEY = re.compile(rb'"[ \t\r\n]+:')
 _OBJECTS, _TEXTS = {dict}, {str}
 _OBJECT_NEEDED = "The body must be a JSON object"
-
-
 # A body that was read before the request came to its handler.
 BODY = web.RequestKey("body", bytes)
 
 
 async def read_body(request: web.Request) -> bytes:
     """The raw body. Raises BodyTooLarge, BodyTooSlow, UnsupportedBody."""
-    rules = request.app[HTTP]
     if BODY in request:
-        if len(request[BODY]) > rules.max_body_bytes:
-            raise BodyTooLarge(rules.max_body_bytes)
         return request[BODY]
+    rules = request.app[HTTP]
     if "Content-Encoding" in request.headers:
         # A small compressed body may be an enormous one.
         raise UnsupportedBody("Send the body uncompressed: Content-Encoding is not accepted")
@@ -72,10 +68,12 @@ def body_at_hand(request: web.Request, max_bytes: int) -> bytes | None:
     """The raw body if all of it has arrived and it is plain JSON of a size that is taken; `read_body` gives it again.
     None where that takes a closer look."""
     headers, content = request.headers, request.content
-    if headers.get("Content-Type") not in _PLAIN_JSON or "Content-Encoding" in headers or not content.is_eof():
+    if headers.get("Content-Type") not in _PLAIN_JSON or "Content-Encoding" in headers:
+        return None
+    if not content.is_eof() or content.total_bytes > max_bytes:
         return None
     body = request[BODY] = content.read_nowait()
-    return body if len(body) <= max_bytes else None
+    return body
 
 
 def check_type(request: web.Request) -> None:

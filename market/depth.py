@@ -87,7 +87,7 @@ class _Ladder:
     def refresh(self, tally: Tally) -> None:
         place = bisect_left(self.prices, tally.price)
         self.volumes[place] = tally.volume
-        self.texts[place] = tally.text or tally.written()
+        self.texts[place] = tally.written()
         self._text = self._best_first = None
 
     def text(self) -> bytes:

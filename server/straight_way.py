@@ -15,14 +15,15 @@ from aiohttp import HttpVersion11, web
 
 from auth.tokens import Purpose
 from handlers.answer import PlainAnswer
-from handlers.bids import REFUSAL, Refusal, flawless_placement
+from handlers.bids import REFUSAL, Refusal, flawless_placement, place
 from handlers.context import HTTP, LEAVING, SESSIONS, WRITER
 from handlers.errors import InvalidToken
 from handlers.requests import read_token
+from handlers.routes import ROUTES
 from server.middlewares import log_access, request_id_of
 from storage.commands import Command
 
-_PATH = "/placebid/dayahead"
+_PATH = next(route.path for route in ROUTES if route.handler is place)
 # Headers that ask for more than an answer.
 _SPECIAL = ("Origin", "Expect", "Upgrade")
 Handle: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]

@@ -128,15 +128,8 @@ class Database:
         Raises DatabaseUnavailable when no answer came: then it was done, or was not, or will be when the server reads
         what was sent.
         """
-        try:
-            async with asyncio.timeout(self.timeout_s), self._pool.acquire() as connection:
-                return await connection.fetchval(QUERIES[query], *args)
-        except TimeoutError as fault:
-            raise DatabaseUnavailable from fault
-        except Exception as fault:
-            if is_disconnect(fault) or isinstance(fault, _EXHAUSTED):
-                raise DatabaseUnavailable from fault
-            raise
+        async with self._in_time(), self._pool.acquire() as connection:
+            return await connection.fetchval(QUERIES[query], *args)
 
     async def _repeat(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         try:
@@ -166,10 +159,15 @@ class Database:
         A connection found dead before the block began is replaced. One cut within it raises DatabaseUnavailable; then
         it is not known here whether a commit arrived (storage/writer.py looks into the log).
         """
+        async with self._in_time(), contextlib.AsyncExitStack() as stack:
+            yield await self._begin(stack)
+
+    @contextlib.asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        """Whatever is done inside ends in time, and raises DatabaseUnavailable when it is cut."""
         try:
-            async with asyncio.timeout(self.timeout_s), contextlib.AsyncExitStack() as stack:
-                connection = await self._begin(stack)
-                yield connection
+            async with asyncio.timeout(self.timeout_s):
+                yield
         except TimeoutError as fault:
             raise DatabaseUnavailable from fault
         except Exception as fault:

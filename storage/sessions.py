@@ -68,11 +68,8 @@ class Sessions:
 
     async def check(self, token: str, *purposes: Purpose) -> Session:
         """The session of a token made for one of `purposes`. Raises TokenError, DatabaseUnavailable."""
-        digest = _digest(token)
-        known = self._cache.get(digest)
-        if known is not None and self._notifications.is_live:
-            if known.claims.purpose not in purposes or known.claims.expires_at <= datetime.now(UTC):
-                raise TokenError("expired or of another purpose")
+        known = self.known(token, *purposes)
+        if known is not None:
             return known
         claims = self._tokens.verify(token, *purposes)
         heard = self._announcements
@@ -81,16 +78,17 @@ class Sessions:
             raise TokenError("revoked")
         session = Session(claims, row["kind"])
         if heard == self._announcements:
-            self._remember(digest, session)
+            self._remember(_digest(token), session)
         return session
 
-    def known(self, token: str, purpose: Purpose) -> Session | None:
-        """The session of a token that was checked before and is good for `purpose`; None where `check` must tell."""
+    def known(self, token: str, *purposes: Purpose) -> Session | None:
+        """The session of a token that was checked before and is good for one of `purposes`; None where `check` must
+        tell."""
         known = self._cache.get(_digest(token))
         if known is None or not self._notifications.is_live:
             return None
         claims = known.claims
-        return known if claims.purpose is purpose and claims.expires_at > datetime.now(UTC) else None
+        return known if claims.purpose in purposes and claims.expires_at > datetime.now(UTC) else None
 
     async def revoke(self, session: Session) -> None:
         """Revoke one token for good. Other tokens of its subject stay valid."""

@@ -16,7 +16,7 @@ from storage.arrays import array_of, array_of_arrays, array_of_words
 from storage.batch import MAX_LEVEL_TICKS
 from storage.commands import Command, Place, Receipt
 from storage.database import Database
-from storage.idempotency import KEY_LIFETIME, Scope
+from storage.idempotency import KEY_LIFETIME, Scope, scope_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Placements:
     offsets: Sequence[int]
 
     @classmethod
-    def of(cls, day: date, commands: Sequence[Command], scopes: Sequence[Scope | None]) -> "Placements | None":
+    def of(cls, day: date, commands: Sequence[Command]) -> "Placements | None":
         """None when a command is no placement, or two of them have the same key: that takes deciding."""
         places: list[Place] = []
         offsets: list[int] = []
@@ -43,6 +43,7 @@ class Placements:
             places.append(place)
             offsets.append(offset)
             offset += len(place.slots)
+        scopes = [scope_of(command) for command in commands]
         keys = [scope for scope in scopes if scope is not None]
         return cls(day, places, commands, scopes, offsets) if len(set(keys)) == len(keys) else None
 
@@ -55,9 +56,9 @@ class Placements:
         base: int | None = await database.call("book/place_at_once", *self._arguments(gate_at, batch_id, max_open_bids))
         return base
 
-    def receipt(self, number: int, base: int) -> Receipt:
-        """What a placement did."""
-        place, first = self.places[number], base + 1 + self.offsets[number]
+    def receipt(self, number: int, first_seq: int) -> Receipt:
+        """What a placement did; `first_seq` is the number of the batch's first event."""
+        place, first = self.places[number], first_seq + self.offsets[number]
         last = first + len(place.slots) - 1
         return Receipt(self.delivery_day, last, first, place.side, place.slots, place.prices, place.volumes)
 

@@ -19,7 +19,6 @@ from storage.commands import Command, Place
 from storage.database import Database
 from storage.deadlines import Deadlines
 from storage.errors import DatabaseUnavailable
-from storage.idempotency import scope_of
 from storage.short_way import Placements
 
 log = structlog.get_logger("shakti.writer")
@@ -127,8 +126,7 @@ class BookWriter:
             # Whoever asked has gone.
             return
         at_large: Unanswered | None = None
-        commands = [member.command for member in members]
-        placements = Placements.of(day, commands, [scope_of(command) for command in commands])
+        placements = Placements.of(day, [member.command for member in members])
         # Where the log stood last tells from where on to look for the batch, should nobody answer.
         reached = self._reached.pop(day, None)
         if placements is not None and reached is not None:
@@ -144,9 +142,8 @@ class BookWriter:
                     batch_id, reached, is_at_large=True, tell=partial(_tell_placed, members, placements)
                 )
             else:
-                self._reached[day] = reached
+                self._reached[day] = reached if base is None else base
                 if base is not None:
-                    self._reached[day] = base
                     # The next batch is sent off before these answers are made.
                     asyncio.get_running_loop().call_soon(_tell_placed, members, placements, base + 1)
                     return
@@ -211,7 +208,7 @@ def _tell_placed(members: list[_Member], placements: Placements, first_seq: int)
     for number, member in enumerate(members):
         if not member.answer.done():
             try:
-                answer = member.command.render(placements.receipt(number, first_seq - 1))
+                answer = member.command.render(placements.receipt(number, first_seq))
             except Exception as fault:
                 log.error("a placement that was done could not be told", exc_info=fault)
                 _tell(member, fault)

@@ -41,7 +41,7 @@ async def run(options: Options) -> list[Line]:
 
         contenders = {SHAKTI: shakti, **peers(options, update(length))}
         crowds = _CROWDS_QUICK if options.is_quick else _CROWDS
-        with off_the_servers_core(options):
+        with off_the_servers_core(options, ground):
             lines = await run_fanout(options, program, contenders, crowds)
         return [
             *lines,

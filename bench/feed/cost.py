@@ -3,6 +3,7 @@
 What lives here: CPU time in nanoseconds, memory, cores. What must not: whose process it is. Linux only.
 """
 
+import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,8 +19,11 @@ def cpu_s(pids: Iterable[int]) -> float:
     return used_ns / 1e9
 
 
-def put_on_core(pids: Iterable[int], core: int) -> None:
-    """Let all threads of these processes run on one core alone."""
+def put_on_cores(pids: Iterable[int], cores: Iterable[int]) -> None:
+    """Let all threads of these processes, and what they start from now on, run on these cores alone."""
+    cores = tuple(cores)
     for pid in pids:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            os.sched_setaffinity(int(task.name), {core})
+        # One that has ended since it was named runs on no core.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                os.sched_setaffinity(int(task.name), cores)

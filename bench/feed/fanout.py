@@ -11,9 +11,11 @@ from pathlib import Path
 
 from bench.feed.client import Client
 from bench.feed.contenders import AIOHTTP, FLOOR, NCHAN, SHAKTI, WS, Start
-from bench.feed.cost import cpu_s, put_on_core
+from bench.feed.cost import cpu_s, put_on_cores
+from bench.ground import Ground
 from bench.lines import Goal, Line, at_most, format_figure
 from bench.options import Options
+from bench.processes import tree
 from bench.rounds import Figures, Measure, Measured, NotMeasured, interleave, say
 
 _GOALS: Mapping[str, Goal | None] = {FLOOR: at_most(1.25), NCHAN: at_most(0.95), AIOHTTP: at_most(0.75), WS: None}
@@ -41,13 +43,17 @@ async def run_fanout(
 
 
 @contextlib.contextmanager
-def off_the_servers_core(options: Options) -> Iterator[None]:
-    """Keep what is started here, the database too, off the core that servers are put on one by one."""
-    os.sched_setaffinity(0, options.core_ids[1:] or options.core_ids)
+def off_the_servers_core(options: Options, ground: Ground) -> Iterator[None]:
+    """Keep the database and what is started here off the core that servers are put on one by one."""
+
+    def put(cores: tuple[int, ...]) -> None:
+        put_on_cores([os.getpid(), *tree(ground.postgres_pid)], cores)
+
+    put(options.core_ids[1:] or options.core_ids)
     try:
         yield
     finally:
-        os.sched_setaffinity(0, options.core_ids)
+        put(options.core_ids)
 
 
 async def measure(options: Options, client_program: Path, start: Start, subscribers: int) -> Figures:
@@ -58,9 +64,9 @@ async def measure(options: Options, client_program: Path, start: Start, subscrib
     """
     alone_s, crowd_s = (2.0, 3.0) if options.is_quick else (2.5, 4.0)
     async with start() as serving:
-        put_on_core(serving.pids, options.core_ids[0])
+        put_on_cores(serving.pids, options.core_ids[:1])
         async with Client(client_program, serving.target, subscribers) as client:
-            put_on_core([client.pid], options.core_ids[-1])
+            put_on_cores([client.pid], options.core_ids[-1:])
             await serving.go()
             await asyncio.sleep(_WARM_S)
             await client.reset()

@@ -9,29 +9,14 @@ import pytest
 
 from storage.database import Database
 from storage.writer import BookWriter
-from tests.account_log import assert_sequences_are_whole, make_accounts, own_numbers
+from tests.account_log import assert_sequences_are_whole, own_numbers
 from tests.batches import ask, command, one, seqs, writer_of
 from tests.book_log import has_gaps, log_of
 from tests.mutants import mutate, mutate_the_short_way, until_waiting
 from tests.standins.lossy_link import Loss, LossyLink, lossy_link_to
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-
-
-@pytest.fixture
-async def database_url(database_url: str) -> str:
-    """A database with accounts 1 to 50."""
-    opened = await asyncpg.connect(database_url)
-    await make_accounts(opened, 50)
-    await opened.close()
-    return database_url
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await Database.open(database_url, pool_size=4, timeout_s=6)
-    yield opened
-    await opened.close()
+pytestmark = pytest.mark.usefixtures("accounts")
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
@@ -14,9 +14,9 @@ from storage.book_transaction import new_batch_id
 from storage.commands import Amend, Change, Command, Place, Withdraw
 from storage.database import Database
 from storage.errors import AccountGone, GateClosed, KeyReused, TooManyOpenBids
-from storage.idempotency import forget_what_is_old, scope_of
+from storage.idempotency import forget_what_is_old
 from storage.short_way import Placements
-from tests.account_log import assert_sequences_are_whole, make_accounts
+from tests.account_log import assert_sequences_are_whole
 from tests.batches import (
     CALENDAR,
     DAY,
@@ -34,6 +34,7 @@ from tests.batches import (
 from tests.mutants import only_the_long_way
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+pytestmark = pytest.mark.usefixtures("accounts")
 # All that a batch of placements writes, but for the moment and the name of the batch.
 TABLES = {
     "delivery_days": "delivery_day, state, last_seq, volume_bound",
@@ -45,27 +46,6 @@ TABLES = {
     "account_feeds": "*",
     "idempotency_keys": "account_id, scope, body_sha256, response, delivery_day, first_seq",
 }
-
-
-@pytest.fixture
-async def database_url(database_url: str) -> str:
-    """A database with accounts 1 to 50."""
-    opened = await asyncpg.connect(database_url)
-    await make_accounts(opened, 50)
-    await opened.close()
-    return database_url
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await Database.open(database_url, pool_size=4, timeout_s=6)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> Short:
-    return Short(monkeypatch)
 
 
 async def kept(connection: Connection, versions: str = "") -> dict[str, list[tuple[Any, ...]]]:
@@ -125,7 +105,7 @@ async def test_the_short_way_says_and_keeps_what_the_long_way_does(
 
 async def place_at_once(database: Database, *commands: Command, batch_id: int | None = None) -> int | None:
     """What the statement says to a batch, without any writer."""
-    placements = Placements.of(DAY, commands, [scope_of(each) for each in commands])
+    placements = Placements.of(DAY, commands)
     assert placements is not None
     gate_at = CALENDAR.gate_at(DAY)
     return await placements.write(database, gate_at, batch_id or new_batch_id(), MAX_OPEN_BIDS)
@@ -133,7 +113,7 @@ async def place_at_once(database: Database, *commands: Command, batch_id: int | 
 
 def test_what_takes_deciding_is_not_for_the_short_way() -> None:
     def is_for_it(*commands: Command) -> bool:
-        return Placements.of(DAY, commands, [scope_of(each) for each in commands]) is not None
+        return Placements.of(DAY, commands) is not None
 
     assert is_for_it(command(one(), key="k"), command(one(), key="l"), command(one(), account=2, key="k"))
     assert not is_for_it(command(one()), command(Amend(1, 5, None)))

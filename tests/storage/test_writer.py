@@ -16,28 +16,13 @@ from storage.commands import Amend, Change, Command, Place, Receipt, Withdraw
 from storage.database import Database
 from storage.errors import AccountGone, BidNotFound, BidNotOpen, DatabaseUnavailable, GateClosed, KeyReused
 from storage.writer import BookWriter
-from tests.account_log import assert_sequences_are_whole, make_accounts, own_numbers
+from tests.account_log import assert_sequences_are_whole, own_numbers
 from tests.batches import CALENDAR, DAY, TWO_DAYS, MovableGate, command, events, one
 from tests.book_log import read_book
 from tests.mutants import meeting, mutate, only_the_long_way, until_waiting
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-
-
-@pytest.fixture
-async def database_url(database_url: str) -> str:
-    """A database with accounts 1 to 50."""
-    opened = await asyncpg.connect(database_url)
-    await make_accounts(opened, 50)
-    await opened.close()
-    return database_url
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    opened = await Database.open(database_url, pool_size=4, timeout_s=4)
-    yield opened
-    await opened.close()
+pytestmark = pytest.mark.usefixtures("accounts")
 
 
 @pytest.fixture
