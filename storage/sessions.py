@@ -68,9 +68,11 @@ class Sessions:
 
     async def check(self, token: str, *purposes: Purpose) -> Session:
         """The session of a token made for one of `purposes`. Raises TokenError, DatabaseUnavailable."""
-        known = self.known(token, *purposes)
-        if known is not None:
-            return known
+        cached = self._cached(token)
+        if cached is not None:
+            if not _is_good(cached, purposes):
+                raise TokenError("expired or of another purpose")
+            return cached
         claims = self._tokens.verify(token, *purposes)
         heard = self._announcements
         row = await self._database.fetchrow(_FIND[claims.purpose], claims.subject, claims.generation, claims.jti)
@@ -84,11 +86,12 @@ class Sessions:
     def known(self, token: str, *purposes: Purpose) -> Session | None:
         """The session of a token that was checked before and is good for one of `purposes`; None where `check` must
         tell."""
-        known = self._cache.get(_digest(token))
-        if known is None or not self._notifications.is_live:
-            return None
-        claims = known.claims
-        return known if claims.purpose in purposes and claims.expires_at > datetime.now(UTC) else None
+        cached = self._cached(token)
+        return cached if cached is not None and _is_good(cached, purposes) else None
+
+    def _cached(self, token: str) -> Session | None:
+        """The session of a token that was checked before, while this process hears of revocations."""
+        return self._cache.get(_digest(token)) if self._notifications.is_live else None
 
     async def revoke(self, session: Session) -> None:
         """Revoke one token for good. Other tokens of its subject stay valid."""
@@ -149,6 +152,11 @@ class Sessions:
         self._named.clear()
         for watcher in self._watchers:
             watcher(None)
+
+
+def _is_good(session: Session, purposes: Sequence[Purpose]) -> bool:
+    claims = session.claims
+    return claims.purpose in purposes and claims.expires_at > datetime.now(UTC)
 
 
 def _digest(token: str) -> bytes:
