@@ -58,6 +58,8 @@ class Attempt:
     """
 
     commands: list[Command]
+    # Whether somebody still waits for the command at this place: one that nobody waits for any more is not done.
+    is_wanted: Callable[[int], bool] = lambda _: True
     answers: dict[int, bytes | BookError | AccountGone] = field(default_factory=dict)
     scopes: list[Scope | None] = field(init=False)
     batch_id: int = field(default_factory=new_batch_id)
@@ -139,6 +141,8 @@ async def _replay(connection: Connection, attempt: Attempt) -> list[int]:
     fresh = []
     for number, (command, scope) in enumerate(zip(attempt.commands, attempt.scopes, strict=True)):
         earlier = kept.get(scope) if scope else None
+        if not attempt.is_wanted(number):
+            continue
         if command.key is None or earlier is None:
             fresh.append(number)
         elif earlier.body_sha256 != command.key.body_sha256:

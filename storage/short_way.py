@@ -51,9 +51,11 @@ class Placements:
         """Place all of it durably and return `base`, or do nothing and return None because something stands in the way.
 
         Raises DatabaseUnavailable when there was no answer: then it was done, or not, or will be when the statement
-        arrives.
+        arrives. Waits for locks at most half of the time that the database has, and raises then too.
         """
-        base: int | None = await database.call("book/place_at_once", *self._arguments(gate_at, batch_id, max_open_bids))
+        most_wait = f"{int(database.timeout_s * 500)}ms"
+        arguments = self._arguments(gate_at, batch_id, max_open_bids)
+        base: int | None = await database.call("book/place_at_once", *arguments, most_wait)
         return base
 
     def receipt(self, number: int, first_seq: int) -> Receipt:

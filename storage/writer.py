@@ -154,7 +154,7 @@ class BookWriter:
         earlier = [at_large] if at_large else []
         unanswered = earlier
         while waiting := [member for member in members if not member.answer.done()]:
-            attempt = Attempt([member.command for member in waiting])
+            attempt = Attempt([member.command for member in waiting], partial(_is_waiting, waiting))
             try:
                 async with self._database.transaction() as connection:
                     await write_batch(connection, day, self._calendar, self._max_open_bids, attempt, unanswered)
@@ -197,6 +197,10 @@ class BookWriter:
 
 def _give_up(member: _Member) -> None:
     _tell(member, DatabaseUnavailable())
+
+
+def _is_waiting(members: list[_Member], number: int) -> bool:
+    return not members[number].answer.done()
 
 
 def _tell_decided(members: list[_Member], attempt: Attempt, _first_seq: int = 0) -> None:

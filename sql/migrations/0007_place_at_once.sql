@@ -19,7 +19,8 @@ CREATE TABLE abandoned_batches (
 -- might go through all of a table.
 --
 -- added is the volume of all bids together, and most_volume what the volume ever placed may come to; most_bids is how
--- many open bids an account may have on the day. Array by array:
+-- many open bids an account may have on the day. No lock is waited for longer than most_wait, like 2500ms: the statement
+-- fails then, so that who gave up does not find later that it was done all the same. Array by array:
 --   for each placement, in the order of the log: offsets (its first bid is number result + 1 + offset), counts (of its
 --   bids), account_ids, ranks (1 for its account's first one in this batch, then 2, ...), sides; slots, prices, volumes
 --   (each element an array literal itself)
@@ -31,13 +32,15 @@ CREATE FUNCTION place_at_once(
     offsets bigint[], counts integer[], account_ids bigint[], ranks integer[], sides text[],
     slots text[], prices text[], volumes text[],
     ids bigint[], placements integer[], bids integer[],
-    key_accounts bigint[], key_scopes text[], key_digests text[], key_offsets bigint[]
+    key_accounts bigint[], key_scopes text[], key_digests text[], key_offsets bigint[],
+    most_wait text
 ) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     base  bigint;
     bound numeric;
     found_accounts integer;
 BEGIN
+    PERFORM set_config('lock_timeout', most_wait, true);
     SELECT d.last_seq, d.volume_bound INTO base, bound
       FROM delivery_days AS d
      WHERE d.delivery_day = day AND d.state = 'open'

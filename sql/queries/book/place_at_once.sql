@@ -7,11 +7,13 @@
 -- integer[], $12 side text[], $13 slots text[], $14 prices text[], $15 volumes text[];
 -- for each account: $16 account bigint[], $17 placements integer[], $18 bids integer[];
 -- for each key: $19 account bigint[], $20 scope text[] and $21 body digest text[] in hexadecimal, $22 offset of the
--- placement that it names bigint[]. Columns: base bigint or null.
+-- placement that it names bigint[];
+-- $23 longest wait for a lock text. Columns: base bigint or null.
 SELECT place_at_once(
     $1, $2, $3, $4, $5, $6, $7,
     $8::text::bigint[], $9::text::integer[], $10::text::bigint[], $11::text::integer[], $12::text::text[],
     $13::text::text[], $14::text::text[], $15::text::text[],
     $16::text::bigint[], $17::text::integer[], $18::text::integer[],
-    $19::text::bigint[], $20::text::text[], $21::text::text[], $22::text::bigint[]
+    $19::text::bigint[], $20::text::text[], $21::text::text[], $22::text::bigint[],
+    $23
 ) AS base;
