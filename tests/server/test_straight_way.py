@@ -410,7 +410,7 @@ async def test_without_the_database_it_is_refused_in_time_and_done_when_it_is_ba
     directory = database_url.partition("host=")[2].partition("&")[0]
     async with link_to(f"{directory}/.s.PGSQL.5432") as link:
         url = f"postgresql://shakti@127.0.0.1:{link.port}/{name}?sslmode=disable"
-        client = await make_client(database={"url": url, "timeout_s": 0.5})
+        client = await make_client(database={"url": url, "timeout_s": 1.5})
         household = await ready(client)
         if way == "ordinary":
             without_the_straight_way(client)
