@@ -20,7 +20,7 @@ run: $(VENV)/.run  ## set up and run the server; ARGS="--port 9000 --workers 2" 
 	$(BIN)/python run.py $(ARGS)
 
 test: $(VENV)/.test  ## set up and run the tests; ARGS="-k slots" are pytest's
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0 $(ARGS)
 
 bench: $(VENV)/.run  ## measure the server beside its peers; ARGS="placing --quick" names parts and options
 	$(BIN)/python -m bench $(ARGS)
