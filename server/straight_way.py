@@ -16,12 +16,12 @@ from aiohttp import HttpVersion11, web
 from auth.tokens import Purpose
 from handlers.answer import PlainAnswer
 from handlers.bids import REFUSAL, Refusal, flawless_placement, place
-from handlers.context import HTTP, LEAVING, SESSIONS, WRITER
+from handlers.context import HTTP, LEAVING, SESSION, SESSIONS, WRITER
 from handlers.errors import InvalidToken
 from handlers.requests import read_token
 from handlers.routes import ROUTES
 from server.middlewares import log_access, request_id_of
-from storage.commands import Command
+from storage.sessions import Session
 
 _PATH = next(route.path for route in ROUTES if route.handler is place)
 # Headers that ask for more than an answer.
@@ -45,13 +45,16 @@ class StraightWay:
 
     async def _place(self, request: web.Request) -> web.StreamResponse:
         began = time.perf_counter()
-        command = self._read(request)
-        if command is None:
+        session = self._session(request)
+        command = None if session is None else flawless_placement(self._app, request, session)
+        if session is None or command is None:
             return await self._handle(request)
         try:
             body = await self._app[WRITER].submit(command)
         except Exception as reason:
-            # The handler is told as if it had asked itself.
+            # The handler is told as if it had asked itself; and who asks is not asked again of a database that may just
+            # have taken all its time.
+            request[SESSION] = session
             request[REFUSAL] = Refusal(command.delivery_day, reason)
             return await self._handle(request)
         request_id = request_id_of(request)
@@ -61,8 +64,8 @@ class StraightWay:
         answer = PlainAnswer(request_id, body, keep_alive=not self._app[LEAVING].is_set())
         return cast(web.StreamResponse, answer)
 
-    def _read(self, request: web.Request) -> Command | None:
-        """What a placement asks for that may go this way."""
+    def _session(self, request: web.Request) -> Session | None:
+        """Whose request it is, if it may go this way."""
         app, headers = self._app, request.headers
         if (
             app[LEAVING].is_set()
@@ -72,7 +75,6 @@ class StraightWay:
         ):
             return None
         try:
-            session = app[SESSIONS].known(read_token(request), Purpose.ACCOUNT)
+            return app[SESSIONS].known(read_token(request), Purpose.ACCOUNT)
         except InvalidToken:
             return None
-        return None if session is None else flawless_placement(app, request, session)

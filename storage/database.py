@@ -11,6 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 import asyncpg.pool
+import asyncpg.transaction
 from asyncpg import Record
 
 from storage.errors import DatabaseUnavailable
@@ -50,6 +51,17 @@ async def _send_at_once(connection: "asyncpg.Connection[asyncpg.Record]") -> Non
 
 async def _keep_as_it_is(_connection: object) -> None:
     """No statement of ours leaves a trace in its session, so none has to be wiped out after each use."""
+
+
+@contextlib.asynccontextmanager
+async def _cut_short(connection: Connection) -> AsyncIterator[None]:
+    """Have a connection that is given up in the middle of a statement closed at once: else whoever gives it back waits
+    for the server to tell that the statement was cancelled, as long again as it had waited for its answer."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        connection.terminate()
+        raise
 
 
 def is_disconnect(fault: BaseException) -> bool:
@@ -128,7 +140,7 @@ class Database:
         Raises DatabaseUnavailable when no answer came: then it was done, or was not, or will be when the server reads
         what was sent.
         """
-        async with self._in_time(), self._pool.acquire() as connection:
+        async with self._in_time(), self._pool.acquire() as connection, _cut_short(connection):
             return await connection.fetchval(QUERIES[query], *args)
 
     async def _repeat(self, work: Callable[[Connection], Awaitable[T]]) -> T:
@@ -136,7 +148,7 @@ class Database:
             async with asyncio.timeout(self.timeout_s):
                 while True:
                     try:
-                        async with self._pool.acquire() as connection:
+                        async with self._pool.acquire() as connection, _cut_short(connection):
                             return await work(connection)
                     except Exception as fault:
                         if isinstance(fault, _EXHAUSTED):
@@ -160,7 +172,17 @@ class Database:
         it is not known here whether a commit arrived (storage/writer.py looks into the log).
         """
         async with self._in_time(), contextlib.AsyncExitStack() as stack:
-            yield await self._begin(stack)
+            connection, transaction = await self._begin(stack)
+            async with _cut_short(connection):
+                try:
+                    yield connection
+                except asyncio.CancelledError:
+                    # There will be nothing left to roll back on.
+                    raise
+                except BaseException:
+                    await transaction.rollback()
+                    raise
+                await transaction.commit()
 
     @contextlib.asynccontextmanager
     async def _in_time(self) -> AsyncIterator[None]:
@@ -175,12 +197,14 @@ class Database:
                 raise DatabaseUnavailable from fault
             raise
 
-    async def _begin(self, stack: contextlib.AsyncExitStack) -> Connection:
+    async def _begin(self, stack: contextlib.AsyncExitStack) -> "tuple[Connection, asyncpg.transaction.Transaction]":
         while True:
             attempt = contextlib.AsyncExitStack()
             try:
                 connection = await attempt.enter_async_context(self._pool.acquire())
-                await attempt.enter_async_context(connection.transaction())
+                transaction = connection.transaction()
+                async with _cut_short(connection):
+                    await transaction.start()
             except Exception as fault:
                 await attempt.aclose()
                 if not is_disconnect(fault):
@@ -191,4 +215,4 @@ class Database:
                 raise
             else:
                 stack.push_async_exit(attempt.pop_all())
-                return connection
+                return connection, transaction

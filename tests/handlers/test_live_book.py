@@ -71,7 +71,12 @@ async def test_no_change_falls_between_the_snapshot_and_the_first_update(make_cl
         return int(seq)
 
     placing = asyncio.create_task(place_along())
-    watching = [await FeedClient(client, household.token, Wanted(channel())).start() for _ in range(15)]
+    watching: list[FeedClient] = []
+    for _ in range(15):
+        watching.append(await FeedClient(client, household.token, Wanted(channel())).start())
+        if len(watching) % 5 == 0:
+            # So that they have subscribed before different ticks.
+            await watching[0].reach(watching[-1].book.seq + 1)
     is_done = True
     last = await placing
     for watcher in watching:

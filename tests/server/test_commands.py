@@ -215,10 +215,9 @@ async def test_on_sigterm_requests_under_way_are_finished(external: dict[str, st
     try:
         async with aiohttp.ClientSession(server.url) as session:
             waiting = [asyncio.create_task(sign_in(session)) for _ in range(6)]
-            # Answered by the same loop, after it has taken the six up.
-            async with session.get("/readyz") as response:
-                assert response.status == 200
-            assert not all(task.done() for task in waiting)
+            # By the time that one password was hashed, the loop has long taken the six up.
+            _, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            assert pending
             began = time.monotonic()
             code = await server.stop(timeout_s=20)
             took_s = time.monotonic() - began

@@ -420,7 +420,7 @@ async def test_without_the_database_it_is_refused_in_time_and_done_when_it_is_ba
             link.cut()
         else:
             link.is_silent = True
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(2.5):
             answer = await call(client, "POST", PLACE, ONE, by=household, headers={"Idempotency-Key": "k"})
         assert_refused(answer, 500, "Error placing bid")
         assert int(answer.headers["Retry-After"]) >= 1

@@ -304,20 +304,20 @@ class Cut:
     def __init__(self, admin: Any, monkeypatch: pytest.MonkeyPatch, *, after_commit: bool) -> None:
         only_the_long_way(monkeypatch)
         self.cuts = 0
-        real = asyncpg.transaction.Transaction.__aexit__
+        real = asyncpg.transaction.Transaction.commit
 
-        async def exit_and_cut(transaction: Any, kind: Any, fault: Any, trace: Any) -> None:
-            if self.cuts or kind is not None:
-                await real(transaction, kind, fault, trace)
+        async def commit_and_cut(transaction: Any) -> None:
+            if self.cuts:
+                await real(transaction)
                 return
             self.cuts += 1
             pid = transaction._connection.get_server_pid()
             if after_commit:
-                await real(transaction, kind, fault, trace)
+                await real(transaction)
             await admin.execute("SELECT pg_terminate_backend($1, 1000)", pid)
             raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
 
-        monkeypatch.setattr(asyncpg.transaction.Transaction, "__aexit__", exit_and_cut)
+        monkeypatch.setattr(asyncpg.transaction.Transaction, "commit", commit_and_cut)
 
 
 @pytest.mark.parametrize("after_commit", [True, False])
