@@ -5,46 +5,26 @@ command line (run.py).
 """
 
 import asyncio
-import contextlib
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
 import structlog
 
-from server.config import PROJECT_DIR, Config, ConfigError, load_config
-from server.database_faults import DATABASE_FAULTS, describe_fault
+from server.config import PROJECT_DIR, Config, ConfigError
+from server.database_faults import describe_fault
 from server.early_signals import EarlySignals
-from server.embedded import EmbeddedError, EmbeddedServices
 from server.greeting import greeting
-from server.listening_port import ListeningPort, PortRefused
-from server.logs import set_up_logs
-from server.running_postgres import running_database_url
+from server.ground import CommandError, Flags, Ground, bring_up_to_date, run, say, settings, stand_on
+from server.listening_port import ListeningPort
 from server.secret import signing_secret
 from server.workers import WorkerPlan, run_workers, worker_sockets
 from storage.errors import AlreadyRegistered, DatabaseUnavailable, RedisUnavailable
-from storage.migrations import MigrationError, migrate
 
-Flags = Mapping[str, object]
 log = structlog.get_logger("shakti")
-
-
-class CommandError(Exception):
-    """The command cannot be done; the text says why, and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Ground:
-    """What a command stands on: settings that name a database, and the embedded services that it keeps running."""
-
-    config: Config
-    services: EmbeddedServices
-    embeds_database: bool
-    embeds_redis: bool
 
 
 def serve(config_file: Path | None, flags: Flags) -> int:
@@ -52,17 +32,17 @@ def serve(config_file: Path | None, flags: Flags) -> int:
 
     def work() -> int:
         early = EarlySignals()
-        config = _settings(config_file, flags)
+        config = settings(config_file, flags)
         # Asked before anything is started; run_workers asks again, and holds it.
         ListeningPort(config.server.host, config.server.port).close()
-        with _ground(config, redis=True) as ground:
+        with stand_on(config, redis=True) as ground:
             early.obey()
             config = _with_secret(ground)
             if not ground.embeds_redis:
                 asyncio.run(_look_for_redis(config))
-            applied = _migrate(ground)
+            applied = bring_up_to_date(ground)
             if applied:
-                _say(f"Migrations applied: {', '.join(applied)}")
+                say(f"Migrations applied: {', '.join(applied)}")
             plan = WorkerPlan(
                 count=config.server.workers,
                 host=config.server.host,
@@ -75,11 +55,11 @@ def serve(config_file: Path | None, flags: Flags) -> int:
             return run_workers(
                 plan,
                 on_tick=ground.services.check,
-                on_ready=lambda port: _say(_greeting(ground, port)),
+                on_ready=lambda port: say(_greeting(ground, port)),
                 say=log.warning,
             )
 
-    return _run("Shakti cannot start", work)
+    return run("Shakti cannot start", work)
 
 
 def worker(config_file: Path | None, flags: Flags) -> int:
@@ -91,7 +71,7 @@ def worker(config_file: Path | None, flags: Flags) -> int:
     def work() -> int:
         if "SHAKTI_WORKER_PORT" not in os.environ:
             raise CommandError("the server starts its workers itself; run: run.py serve")
-        config = _settings(config_file, flags)
+        config = settings(config_file, flags)
         try:
             run_worker(config, int(os.environ["SHAKTI_WORKER_PORT"]), worker_sockets())
         except UnsafeDatabase as fault:
@@ -100,23 +80,23 @@ def worker(config_file: Path | None, flags: Flags) -> int:
             raise CommandError(describe_fault(fault.__cause__ or fault, config, is_embedded=False)) from fault
         return 0
 
-    return _run("Shakti cannot start", work)
+    return run("Shakti cannot start", work)
 
 
 def migrate_database(config_file: Path | None, flags: Flags) -> int:
     """Apply the migrations that the database lacks, and say which. Works beside a server that runs."""
 
     def work() -> int:
-        with _ground(_settings(config_file, flags), redis=False) as ground:
-            applied = _migrate(ground)
-        _say(
+        with stand_on(settings(config_file, flags), redis=False) as ground:
+            applied = bring_up_to_date(ground)
+        say(
             f"Migrations applied: {', '.join(applied)}"
             if applied
             else "The database is up to date; no migration was needed."
         )
         return 0
 
-    return _run("Shakti cannot migrate", work)
+    return run("Shakti cannot migrate", work)
 
 
 def create_operator(config_file: Path | None, flags: Flags, name: str) -> int:
@@ -128,22 +108,22 @@ def create_operator(config_file: Path | None, flags: Flags, name: str) -> int:
     password = secrets.token_urlsafe(18)
 
     def work() -> int:
-        config = _settings(config_file, flags)
+        config = settings(config_file, flags)
         try:
             # A name that cannot sign in must not be made.
             accepted = OperatorSignInSchema().fields["name"].deserialize(name)
         except ValidationError as fault:
             raise CommandError(f"the name {' and '.join(map(str, fault.messages))}") from fault
-        with _ground(config, redis=False) as ground:
-            _migrate(ground)
+        with stand_on(config, redis=False) as ground:
+            bring_up_to_date(ground)
             asyncio.run(_create_operator(ground, accepted, password))
-        _say(f"Operator {accepted!r} can sign in at POST /operator/signin.\nPassword (shown only now): {password}")
+        say(f"Operator {accepted!r} can sign in at POST /operator/signin.\nPassword (shown only now): {password}")
         return 0
 
-    return _run("No operator was made", work)
+    return run("No operator was made", work)
 
 
-async def _create_operator(ground: _Ground, name: str, password: str) -> None:
+async def _create_operator(ground: Ground, name: str, password: str) -> None:
     from auth.passwords import Passwords
     from storage import operators
     from storage.database import Database, UnsafeDatabase
@@ -166,57 +146,9 @@ async def _create_operator(ground: _Ground, name: str, password: str) -> None:
         hashing.close()
 
 
-def _run(failure: str, work: Callable[[], int]) -> int:
-    """The exit code of a command; faults that a person can mend become a sentence that begins with `failure`."""
-    try:
-        return work()
-    except ConfigError as fault:
-        _complain(f"{failure}: {fault}")
-        return os.EX_CONFIG
-    except (CommandError, EmbeddedError, MigrationError, PortRefused) as fault:
-        _complain(f"{failure}: {fault}")
-        return 1
-
-
-def _settings(config_file: Path | None, flags: Flags) -> Config:
-    config = load_config(config_file, flags=flags)
-    set_up_logs(config.log)
-    # Meant relative to the project, wherever the command is called from; on the command line, relative to there.
-    return replace(config, server=replace(config.server, data_dir=(PROJECT_DIR / config.server.data_dir).resolve()))
-
-
-@contextlib.contextmanager
-def _ground(config: Config, *, redis: bool) -> Iterator[_Ground]:
-    """A database and, if asked for, a Redis, embedded where none is configured. Without Redis the database may be one
-    that a running server embeds: only who serves has to have it alone. Raises EmbeddedError."""
-    embeds_database = not config.database.url
-    embeds_redis = redis and not config.redis.url
-    running = running_database_url(config.server.data_dir) if embeds_database and not redis else None
-    services = EmbeddedServices(
-        config.server.data_dir, postgres=embeds_database and running is None, redis=embeds_redis
-    )
-    endpoints = services.start()
-    try:
-        config = replace(
-            config,
-            database=replace(config.database, url=running or endpoints.database_url or config.database.url),
-            redis=replace(config.redis, url=endpoints.redis_url or config.redis.url),
-        )
-        yield _Ground(config, services, embeds_database, embeds_redis)
-    finally:
-        services.stop()
-
-
-def _with_secret(ground: _Ground) -> Config:
+def _with_secret(ground: Ground) -> Config:
     secret = signing_secret(ground.config, is_embedded=ground.embeds_database)
     return replace(ground.config, auth=replace(ground.config.auth, secret_key=secret))
-
-
-def _migrate(ground: _Ground) -> list[str]:
-    try:
-        return asyncio.run(migrate(ground.config.database.url))
-    except DATABASE_FAULTS as fault:
-        raise CommandError(describe_fault(fault, ground.config, is_embedded=ground.embeds_database)) from fault
 
 
 async def _look_for_redis(config: Config) -> None:
@@ -255,17 +187,5 @@ def _inherited(config: Config, flags: Flags) -> dict[str, str]:
     }
 
 
-def _greeting(ground: _Ground, port: int) -> str:
+def _greeting(ground: Ground, port: int) -> str:
     return greeting(ground.config, port, embeds_database=ground.embeds_database, embeds_redis=ground.embeds_redis)
-
-
-def _say(text: str) -> None:
-    try:
-        print(text, flush=True)  # noqa: T201 - said to the person who gave the command
-    except BrokenPipeError:
-        # Who listened has gone; that is no reason for a server to end, and Python must not try once more at its exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _complain(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - said to the person who gave the command
