@@ -53,16 +53,14 @@ class DayBook:
 
     def lead(self, since: int, slots: Collection[int] | None, ts_ms: int) -> bytes:
         """The frames that lead a client from sequence number `since` to the present, one after another; levels of any
-        number of events are merged into one update, the gate's event has a message of its own."""
+        number of events are merged into one update, the gate and the auction have a message each."""
         book, frames = self.book, []
-        if book.closed_seq is not None and since < book.closed_seq:
-            before = book.closed_seq - 1
-            if since < before:
-                frames.append(self._update(since, before, slots, ts_ms))
-            frames.append(
-                messages.gate(channel=self.channel, epoch=self.epoch, prev=before, seq=book.closed_seq, state="closed")
-            )
-            since = book.closed_seq
+        for seq, message in ((book.closed_seq, self._gate), (book.cleared_seq, self._cleared)):
+            if seq is not None and since < seq:
+                if since < seq - 1:
+                    frames.append(self._update(since, seq - 1, slots, ts_ms))
+                frames.append(message(seq, slots))
+                since = seq
         if since < book.seq:
             frames.append(self._update(since, book.seq, slots, ts_ms))
         return b"".join(frames)
@@ -70,6 +68,13 @@ class DayBook:
     def position(self, slots: Collection[int] | None) -> tuple[str, int, int]:
         """Epoch, sequence number and checksum of the present."""
         return self.epoch, self.book.seq, self.book.crc(slots)
+
+    def _gate(self, seq: int, _slots: Collection[int] | None) -> bytes:
+        return messages.gate(channel=self.channel, epoch=self.epoch, prev=seq - 1, seq=seq, state="closed")
+
+    def _cleared(self, seq: int, slots: Collection[int] | None) -> bytes:
+        results = [result for result in self.book.results if slots is None or result.slot in slots]
+        return messages.cleared(channel=self.channel, epoch=self.epoch, prev=seq - 1, seq=seq, results=results)
 
     def _update(self, prev: int, seq: int, slots: Collection[int] | None, ts_ms: int) -> bytes:
         book = self.book

@@ -38,8 +38,8 @@ _MAX_ROWS: Final = 500
 class Follower:
     """Keeps the books of all delivery days from today on, and of others that somebody asked for.
 
-    `on_account_event` is called with account and account sequence number for every event of an account;
-    `on_history_lost` when what was told before is not this database's history any more.
+    `on_account_event` is called with account and account sequence number for every event of an account, `on_cleared` when
+    a day was cleared, which is an event of all accounts that took part; `on_history_lost` when what was told before is not this database's history any more.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Follower:
         self._must_identify = False
         self._task: asyncio.Task[None] | None = None
         self.on_account_event: Callable[[int, int], None] = lambda _account_id, _seq: None
+        self.on_cleared: Callable[[], None] = lambda: None
         self.on_history_lost: Callable[[], None] = lambda: None
         notifications.listen(CHANNEL, self._hear, on_reconnect=self._hear_again)
 
@@ -227,6 +228,8 @@ class Follower:
         self._books[row.delivery_day].book.apply(*row[1:8])
         if row.account_id is not None and row.account_seq is not None:
             self.on_account_event(row.account_id, row.account_seq)
+        elif row.kind == "clear":
+            self.on_cleared()
 
     async def _restore(self, day: date) -> DayBook:
         day_book = self._books[day] = await self._build(day)
@@ -239,7 +242,13 @@ class Follower:
             book = Book(rule)
         else:
             book = Book.restore(
-                rule, seq=found.seq, state=found.state, closed_seq=found.closed_seq, levels=found.levels
+                rule,
+                seq=found.seq,
+                state=found.state,
+                closed_seq=found.closed_seq,
+                cleared_seq=found.cleared_seq,
+                results=found.results,
+                levels=found.levels,
             )
         return DayBook(day, book, self._identity, self._rules)
 

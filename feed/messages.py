@@ -88,6 +88,12 @@ def gate(*, channel: str, epoch: str, prev: int, seq: int, state: BookState) -> 
     return _frame({"t": "gate", "ch": channel, "ep": epoch, "prev": prev, "seq": seq, "state": state})
 
 
+def cleared(*, channel: str, epoch: str, prev: int, seq: int, results: Iterable[Indicative]) -> bytes:
+    """The auction of a delivery day: the slots that cleared, with price and volume in ticks."""
+    slots = [list(result) for result in results]
+    return _frame({"t": "cleared", "ch": channel, "ep": epoch, "prev": prev, "seq": seq, "slots": slots})
+
+
 def heartbeat(ts_ms: int, channel: str, at: Sequence[int | str]) -> bytes:
     """Nothing happened for a second: `at` is epoch, sequence number and checksum of the channel as last sent."""
     return _frame({"t": "hb", "ts": ts_ms, "at": {channel: list(at)}})

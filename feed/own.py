@@ -1,4 +1,4 @@
-"""An account's own real-time data: its bids and readings, every event once and in order.
+"""An account's own real-time data: its bids, trades and readings, every event once and in order.
 
 What lives here: who listens to which account, and how far each was told. What must not: other accounts' data, or
 merging anything: these messages are events, not levels.
@@ -53,6 +53,7 @@ class OwnFeed:
         self._hinted: set[int] = set()
         self._task: asyncio.Task[None] | None = None
         follower.on_account_event = self._hint
+        follower.on_cleared = self._hint_all
         notifications.listen(CHANNEL, self._hear, on_reconnect=self._hint_all)
 
     def start(self) -> None:

@@ -1,6 +1,6 @@
 """An account's own events as its feed tells them, read from storage in the order of the account's sequence.
 
-What lives here: what a `me` message says of bids and readings, in ticks. What must not: who listens (own.py).
+What lives here: what a `me` message says of bids, trades and readings, in ticks. What must not: who listens (own.py).
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from market.bid_ids import bid_id
 from storage import account_events, readings
-from storage.account_events import BidEvent
+from storage.account_events import BidEvent, TradeEvent
 from storage.database import Database
 from storage.readings import ReportedReading
 
@@ -30,13 +30,16 @@ class OwnEvent(NamedTuple):
 async def read_beyond(database: Database, cursors: Mapping[int, int], limit: int) -> dict[int, list[OwnEvent]]:
     """For each account the events that follow the number it has in `cursors`, about `limit` at most, without a hole.
     Accounts without any are left out. Raises DatabaseUnavailable."""
-    bids, reports = await asyncio.gather(
+    bids, trades, reports = await asyncio.gather(
         account_events.list_bids(database, cursors, limit),
+        account_events.list_trades(database, cursors, limit),
         readings.list_reports(database, list(cursors), list(cursors.values()), limit),
     )
     found: defaultdict[int, list[OwnEvent]] = defaultdict(list)
     for event in bids:
         found[event.account_id].append(OwnEvent(event.seq, "bid", _bids(event)))
+    for trade in trades:
+        found[trade.account_id].append(OwnEvent(trade.seq, "trade", _trades(trade)))
     for (account_id, seq), report in groupby(reports, attrgetter("account_id", "account_seq")):
         found[account_id].append(OwnEvent(seq, "reading", _readings(list(report))))
     return {
@@ -71,6 +74,18 @@ def _bids(event: BidEvent) -> dict[str, Any]:
                 "volume": abs(volume),
             }
             for number, slot, price, volume in elements
+        ],
+    }
+
+
+def _trades(event: TradeEvent) -> dict[str, Any]:
+    columns = (event.bid_seqs, event.slots, event.sides, event.prices, event.volumes)
+    return {
+        "deliveryDate": event.delivery_day.isoformat(),
+        "seq": event.book_seq,
+        "trades": [
+            {"id": bid_id(event.delivery_day, number), "slot": slot, "side": side, "price": price, "volume": volume}
+            for number, slot, side, price, volume in zip(*columns, strict=True)
         ],
     }
 

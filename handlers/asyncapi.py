@@ -23,8 +23,8 @@ from handlers.openapi import VERSION
 
 _DESCRIPTION: Final = """
 Every change of the day-ahead book, within a tenth of a second, with sequence numbers and checksums by which a client
-can prove that it sees the book as it is; and an account's own bids and readings as they happen. One JSON text a frame,
-no compression. Prices and volumes are whole ticks.
+can prove that it sees the book as it is; and an account's own bids, trades and readings as they happen. One JSON text
+a frame, no compression. Prices and volumes are whole ticks.
 
 The document is the server's: what it *receives* clients send, what it *sends* they get.
 
@@ -109,7 +109,9 @@ _OPERATIONS: Final = (
         (answers.SUBSCRIBED_ME, answers.ERROR),
         needs_token=True,
     ),
-    _Operation("publishOwn", "What happens to the account", (answers.OWN_BIDS, answers.OWN_READINGS)),
+    _Operation(
+        "publishOwn", "What happens to the account", (answers.OWN_BIDS, answers.OWN_TRADES, answers.OWN_READINGS)
+    ),
     _Operation("unsubscribe", "Follow no longer", (requests.UNSUBSCRIBE,), (answers.UNSUBSCRIBED, answers.ERROR)),
     _Operation("ping", "Ask for a sign of life", (requests.PING,), (answers.PONG, answers.ERROR)),
     _Operation("warn", "What is about to end", (answers.TOKEN_EXPIRING, answers.UNSUB, answers.BYE)),

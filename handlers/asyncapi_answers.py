@@ -148,6 +148,40 @@ OWN_BIDS: Final = Message(
         '"seq":11,"bids":[{"id":674106214252545,"slot":41,"side":"B","price":460,"volume":500}]}}',
     ),
 )
+OWN_TRADES: Final = Message(
+    "ownTrades",
+    "t",
+    "me",
+    "A delivery day was cleared in which bids of the account's own took part: what they were filled",
+    {
+        **_OWN,
+        "kind": {"const": "trade"},
+        "data": record(
+            "What the auction gave the account; a bid of it that is not named was rejected",
+            {
+                "deliveryDate": text("Delivery day", format="date"),
+                "seq": whole("Of the event `cleared` in the book", minimum=1),
+                "trades": rows(
+                    "The bids that were filled",
+                    record(
+                        "A bid with the clearing price and the volume that was filled",
+                        {
+                            "id": whole("As in the REST API"),
+                            "slot": SLOT,
+                            "side": SIDE,
+                            "price": PRICE,
+                            "volume": VOLUME,
+                        },
+                    ),
+                ),
+            },
+        ),
+    },
+    (
+        '{"t":"me","ep":"u7d41c0e","seq":19,"prev":18,"kind":"trade","data":{"deliveryDate":"2026-11-23","seq":13,'
+        '"trades":[{"id":674106214252545,"slot":41,"side":"B","price":437,"volume":500}]}}',
+    ),
+)
 _METERED: Shape = {"type": ["integer", "null"], "description": "kWh in volume ticks"}
 _READING: Shape = {
     "type": "object",
@@ -176,7 +210,7 @@ OWN_READINGS: Final = Message(
         ),
     },
     (
-        '{"t":"me","ep":"u7d41c0e","seq":19,"prev":18,"kind":"reading","data":{"date":"2026-11-21",'
+        '{"t":"me","ep":"u7d41c0e","seq":20,"prev":19,"kind":"reading","data":{"date":"2026-11-21",'
         '"readings":[{"slot":41,"revision":1,"energyConsumption":800,"deviation":null}]}}',
     ),
 )
@@ -224,5 +258,5 @@ BYE: Final = Message(
 )
 ANSWERS: Final = (
     *(HELLO, AUTHENTICATED, SUBSCRIBED, SUBSCRIBED_ME, UNSUBSCRIBED, PONG),
-    *(OWN_BIDS, OWN_READINGS, TOKEN_EXPIRING, UNSUB, ERROR, BYE),
+    *(OWN_BIDS, OWN_TRADES, OWN_READINGS, TOKEN_EXPIRING, UNSUB, ERROR, BYE),
 )

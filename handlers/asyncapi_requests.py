@@ -50,7 +50,7 @@ SUBSCRIBE_ME: Final = Message(
     "subscribeMe",
     "op",
     "subscribe",
-    "Follow the account's own bids and readings, from now or from where the client stopped",
+    "Follow the account's own bids, trades and readings, from now or from where the client stopped",
     {"id": ID, "ch": {"const": "me"}, "since": _SINCE},
     (
         '{"op":"subscribe","id":5,"ch":"me"}',

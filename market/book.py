@@ -30,14 +30,18 @@ class BrokenLog(Exception):
 class Book:
     """The levels of one delivery day at event `seq`, every level with the event of its last change.
 
-    `closed_seq` is the event of the gate, None before it. Levels that are gone stay as tombstones. Checksums, texts and
-    prices are computed when asked for, and then only of what changed. Not safe for use by several threads.
+    `closed_seq` is the event of the gate, None before it, `cleared_seq` that of the auction. Levels that are gone stay as
+    tombstones. Checksums, texts and prices are computed when asked for, and then only of what changed. Not safe for use
+    by several threads.
     """
 
     def __init__(self, rule: PriceRule) -> None:
         self.seq = 0
         self.state: BookState = "open"
         self.closed_seq: int | None = None
+        self.cleared_seq: int | None = None
+        # What the auction came to: the slots that cleared, ascending.
+        self.results: list[Indicative] = []
         self._rule = rule
         slots = range(1, SLOTS + 1)
         self._depths = {slot: Depth(slot) for slot in slots}
@@ -58,12 +62,15 @@ class Book:
         seq: int,
         state: BookState,
         closed_seq: int | None,
+        cleared_seq: int | None = None,
+        results: Iterable[Indicative] = (),
         levels: Iterable[tuple[Level, int]],
     ) -> "Book":
         """The book that lived through all events up to `seq`, from its levels (tombstones too, in any order), each
         with the event of its last change. Raises BrokenLog."""
         book = cls(rule)
-        book.seq, book.state, book.closed_seq = seq, state, closed_seq
+        book.seq, book.state = seq, state
+        book.closed_seq, book.cleared_seq, book.results = closed_seq, cleared_seq, list(results)
         tallies = []
         for level, changed_seq in levels:
             tally = book._open(level.slot, level.side, level.price_ticks)
@@ -107,6 +114,9 @@ class Book:
                 self._take(first_seq, _known(side), slots[0], prices[0], volumes[0])
             case "open", "close":
                 self.state, self.closed_seq = "closed", first_seq
+            case "closed", "clear":
+                self.state, self.cleared_seq = "cleared", first_seq
+                self.results = [Indicative(*row) for row in zip(slots, prices, volumes, strict=True)]
             case _:
                 raise BrokenLog(f"event {first_seq} is of kind {kind!r}, and the book is {self.state}")
         self.seq = last_seq

@@ -114,7 +114,7 @@ def resources(config: Config, codes_clock: Callable[[], float]) -> tuple[Resourc
         await notifications.close()
 
     async def gates(app: web.Application) -> AsyncIterator[None]:
-        keeper = GateKeeper(app[DATABASE], app[MARKET].calendar, app[CLOCK])
+        keeper = GateKeeper(app[DATABASE], app[MARKET].calendar, app[MARKET].price_rule, app[CLOCK])
         keeper.start()
         yield
         await keeper.close()

@@ -1,4 +1,4 @@
-"""An account's own sequence: its last number, and what it did to its bids beyond a number.
+"""An account's own sequence: its last number, what it did to its bids beyond a number, and what auctions gave it.
 
 What lives here: one typed function for each query file. What must not: readings (readings.py), or how it is shown.
 """
@@ -25,6 +25,22 @@ class BidEvent:
     kind: str
     side: str
     bid_seq: int | None
+    slots: list[int]
+    prices: list[int]
+    volumes: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class TradeEvent:
+    """What the auction of a delivery day gave an account. `seq` is of the account's sequence, `book_seq` of the book's.
+    The filled bids as columns, none if nothing was: prices of the clearing and filled volumes in ticks."""
+
+    account_id: int
+    seq: int
+    delivery_day: date
+    book_seq: int
+    bid_seqs: list[int]
+    sides: list[str]
     slots: list[int]
     prices: list[int]
     volumes: list[int]
@@ -58,3 +74,10 @@ async def list_bids(database: Database, cursors: Mapping[int, int], limit: int) 
         )
         for row in rows
     ]
+
+
+async def list_trades(database: Database, cursors: Mapping[int, int], limit: int) -> list[TradeEvent]:
+    """What auctions gave accounts beyond the number that each has in `cursors`, at most `limit` of each account, by
+    account and number. Raises DatabaseUnavailable."""
+    rows = await database.fetch("account_events/list_trades", list(cursors), list(cursors.values()), limit)
+    return [TradeEvent(*row) for row in rows]

@@ -6,7 +6,7 @@ or what any statement means.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
@@ -68,6 +68,19 @@ def is_disconnect(fault: BaseException) -> bool:
     """Whether `fault` says that the connection is gone, so that another one may do better."""
     # asyncpg's complaint about an argument is an InterfaceError too; it is our fault and no connection's.
     return isinstance(fault, _DISCONNECTED) and not isinstance(fault, ValueError)
+
+
+@contextlib.contextmanager
+def as_unavailable() -> Iterator[None]:
+    """Have what the server, or the way to it, cannot do now come out as DatabaseUnavailable."""
+    try:
+        yield
+    except TimeoutError as fault:
+        raise DatabaseUnavailable from fault
+    except Exception as fault:
+        if is_disconnect(fault) or isinstance(fault, _EXHAUSTED):
+            raise DatabaseUnavailable from fault
+        raise
 
 
 class Database:
@@ -187,15 +200,9 @@ class Database:
     @contextlib.asynccontextmanager
     async def _in_time(self) -> AsyncIterator[None]:
         """Whatever is done inside ends in time, and raises DatabaseUnavailable when it is cut."""
-        try:
+        with as_unavailable():
             async with asyncio.timeout(self.timeout_s):
                 yield
-        except TimeoutError as fault:
-            raise DatabaseUnavailable from fault
-        except Exception as fault:
-            if is_disconnect(fault) or isinstance(fault, _EXHAUSTED):
-                raise DatabaseUnavailable from fault
-            raise
 
     async def _begin(self, stack: contextlib.AsyncExitStack) -> "tuple[Connection, asyncpg.transaction.Transaction]":
         while True:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final, NamedTuple
 
-from market.book import BookState, BrokenLog, Level
+from market.book import BookState, BrokenLog, Indicative, Level
 from storage.database import Database
 
 # Added up by one statement. A day of any length is read in stretches that end well before a statement's deadline.
@@ -21,17 +21,21 @@ class LoggedDay:
     """A delivery day at event `seq`, added up from its log: what market.book.Book.restore takes.
 
     `levels` are all that ever were, gone ones with volume 0 and no bids, each with the event of its last change;
-    `closed_seq` is the event of the gate, None before it.
+    `closed_seq` is the event of the gate, None before it, `cleared_seq` that of the auction, and `results` what that
+    came to.
     """
 
     seq: int
     state: BookState
     closed_seq: int | None
+    cleared_seq: int | None
+    results: list[Indicative]
     levels: list[tuple[Level, int]]
 
 
 class LogRow(NamedTuple):
-    """One row of book_events. What market.book.Book.apply takes is `row[1:8]`. The gate's has no account."""
+    """One row of book_events. What market.book.Book.apply takes is `row[1:8]`. Those of the gate and of the auction have no
+    account."""
 
     delivery_day: date
     first_seq: int
@@ -54,7 +58,7 @@ async def read_day(database: Database, delivery_day: date) -> LoggedDay | None:
     totals: dict[tuple[int, str, int], Level] = {}
     seqs: dict[tuple[int, str, int], int] = {}
     seq = 0
-    closed_seq: int | None = None
+    closed_seq = cleared_seq = None
     while True:
         row = await database.fetchrow("events/aggregate", delivery_day, seq, _STRETCH_EVENTS)
         if row is None:
@@ -68,10 +72,11 @@ async def read_day(database: Database, delivery_day: date) -> LoggedDay | None:
                 bids += before.bids
             totals[key] = Level(slot, side, price, volume, bids)
             seqs[key] = changed_seq
-        closed_seq = row["closed_seq"] or closed_seq
+        closed_seq, cleared_seq = row["closed_seq"] or closed_seq, row["cleared_seq"] or cleared_seq
         if row["stretch_seq"] == row["last_seq"]:
             levels = [(level, seqs[key]) for key, level in totals.items()]
-            return LoggedDay(row["last_seq"], row["state"], closed_seq, levels)
+            results = [] if cleared_seq is None else await _results(database, delivery_day, cleared_seq)
+            return LoggedDay(row["last_seq"], row["state"], closed_seq, cleared_seq, results, levels)
         if row["stretch_seq"] == seq:
             raise BrokenLog(f"the log of {delivery_day} ends at event {seq}, and not at event {row['last_seq']}")
         seq = row["stretch_seq"]
@@ -81,6 +86,12 @@ async def read_beyond(database: Database, cursors: Mapping[date, int], limit: in
     """Rows that follow on the last event seen of each day, by day and in order; at most `limit` rows of each day."""
     rows = await database.fetch("events/read_beyond", list(cursors), list(cursors.values()), limit)
     return [LogRow(*row) for row in rows]
+
+
+async def _results(database: Database, delivery_day: date, cleared_seq: int) -> list[Indicative]:
+    """What the auction came to, as its event says."""
+    (row,) = await read_beyond(database, {delivery_day: cleared_seq - 1}, 1)
+    return [Indicative(*result) for result in zip(row.slots, row.prices, row.volumes, strict=True)]
 
 
 async def list_live(database: Database, from_day: date) -> dict[date, int]:

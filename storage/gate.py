@@ -32,6 +32,6 @@ async def close(database: Database, delivery_day: date, calendar: Calendar) -> C
     return Closure(row["is_due"], row["seq"])
 
 
-async def list_open(database: Database, last_day: date) -> list[date]:
-    """The days up to `last_day` that are open in the log, the earliest first. Raises DatabaseUnavailable."""
-    return [row["delivery_day"] for row in await database.fetch("gate/list_open", last_day)]
+async def list_due(database: Database, last_day: date) -> list[date]:
+    """The days up to `last_day` that were used and are not cleared, the earliest first. Raises DatabaseUnavailable."""
+    return [row["delivery_day"] for row in await database.fetch("gate/list_due", last_day)]

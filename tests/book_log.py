@@ -47,7 +47,7 @@ async def read_book(database: Database, day: date) -> LoggedBook | None:
             """
             SELECT x.slot, e.side::text, x.price, sum(x.volume)::bigint, sum(sign(x.volume))::bigint
               FROM book_events AS e, unnest(e.slots, e.prices, e.volumes) AS x (slot, price, volume)
-             WHERE e.delivery_day = $1
+             WHERE e.delivery_day = $1 AND e.kind <> 'clear'
              GROUP BY x.slot, e.side, x.price
             HAVING sum(x.volume) <> 0
              ORDER BY x.slot, e.side, x.price
@@ -58,7 +58,7 @@ async def read_book(database: Database, day: date) -> LoggedBook | None:
 
 
 async def open_levels(client: Client, *households: Household, day: date | None = None) -> list[list[Any]]:
-    """The levels that the households' own lists add up to."""
+    """The levels that the bids of the households' own lists add up to, but for withdrawn ones."""
     volumes: Counter[tuple[int, str, int]] = Counter()
     bids: Counter[tuple[int, str, int]] = Counter()
     query = f"?limit=1000&deliveryDate={day}" if day else "?limit=1000"
@@ -66,7 +66,7 @@ async def open_levels(client: Client, *households: Household, day: date | None =
         page = (await call(client, "GET", f"/bids/dayahead{query}", by=household)).body
         assert page["next"] is None
         for listed in page["bids"]:
-            if listed["status"] == "open":
+            if listed["status"] != "withdrawn":
                 hour, minute = listed["timeslot"][:5].split(":")
                 slot = int(hour) * 4 + int(minute) // 15 + 1
                 side = "S" if household.account_type == "prosumer" else "B"

@@ -72,6 +72,8 @@ class FeedBook:
         self.gate = ""
         self.ticks: dict[str, str] = {}
         self.indicatives: dict[int, tuple[int, int]] = {}
+        # What the auction came to, once it ran.
+        self.results: list[list[int]] | None = None
         self._slots: dict[int, _Slot] = {}
 
     @property
@@ -94,7 +96,7 @@ class FeedBook:
         return [[slot, *self.indicatives[slot]] for slot in sorted(self.indicatives)]
 
     def apply(self, message: Message) -> bool:
-        """Take in a `snap`, `upd`, `gate` or the channel's entry of an `hb`; whether anything was new in it."""
+        """Take in a `snap`, `upd`, `gate`, `cleared` or the channel's entry of an `hb`; whether there was news in it."""
         if message["t"] == "snap":
             self._restart(message)
             return True
@@ -111,6 +113,8 @@ class FeedBook:
             raise Gap(f"at {self.seq}, then {message['t']} {message['prev']}..{message['seq']}")
         if message["t"] == "gate":
             self._close(message)
+        elif message["t"] == "cleared":
+            self._clear(message)
         else:
             self._update(message)
         self.seq = message["seq"]
@@ -143,6 +147,18 @@ class FeedBook:
         wrong = [slot for slot in touched if self._slots[slot].sum_up() != upd["cs"][str(slot)]]
         if wrong:
             raise Disagreement(f"slots {wrong} at {upd['seq']}")
+
+    def _clear(self, cleared: Message) -> None:
+        if cleared["ep"] != self.epoch:
+            raise Disagreement(f"the auction of {cleared['ep']} in {self.epoch}")
+        if self.state != "closed":
+            raise Disagreement(f"cleared after the book was {self.state}")
+        # The book froze at the gate, so what it showed last is what cleared.
+        shown = [[slot, *self.indicatives[slot]] for slot in self.covered if self.indicatives.get(slot, (0, 0))[1]]
+        if cleared["slots"] != shown:
+            raise Disagreement(f"cleared {cleared['slots']}, and the book showed {shown}")
+        self.state = "cleared"
+        self.results = cleared["slots"]
 
     def _close(self, gate: Message) -> None:
         if gate["ep"] != self.epoch:

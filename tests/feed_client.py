@@ -183,7 +183,7 @@ class FeedClient:
 
     async def _listen(self, wire: Wire) -> None:
         while True:
-            message = await wire.next("snap", "upd", "gate", "hb", "me", "bye", "err", within_s=_SILENCE_S)
+            message = await wire.next("snap", "upd", "gate", "cleared", "hb", "me", "bye", "err", within_s=_SILENCE_S)
             self.counts[message["t"]] += 1
             if message["t"] == "err":
                 raise Disagreement(f"an error for no reason: {message}")
@@ -203,7 +203,7 @@ class FeedClient:
     async def _take(self, wire: Wire, message: Message) -> None:
         try:
             at = self._chains_from
-            if at is not None and message["t"] in ("upd", "gate"):
+            if at is not None and message["t"] in ("upd", "gate", "cleared"):
                 self._chains_from = None
                 if message["prev"] != at:
                     raise Disagreement(f"resumed at {at}, then {message['prev']}..{message['seq']}")

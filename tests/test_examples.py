@@ -30,7 +30,8 @@ BROWSER = EXAMPLES / "browser"
 LINE = re.compile(r"(book:[0-9-]{10}) seq ([0-9]+) levels ([0-9]+) crc ([0-9]+)")
 # Told by the documentation's examples, whose checksums are true.
 STORY = [
-    published()["components"]["messages"][name]["examples"][0]["payload"] for name in ("snap", "upd", "hb", "gate")
+    published()["components"]["messages"][name]["examples"][0]["payload"]
+    for name in ("snap", "upd", "hb", "gate", "cleared")
 ]
 
 
@@ -244,7 +245,7 @@ def test_the_python_book_follows_the_documented_story() -> None:
         assert (kept, book.seq, book.crc()) == (other.levels, other.seq, other.crc)
 
 
-SNAP, UPD, HEARTBEAT, _ = STORY
+SNAP, UPD, HEARTBEAT, *_ = STORY
 
 
 def _beat(epoch: str, seq: int, crc: int) -> Message:

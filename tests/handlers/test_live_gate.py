@@ -1,4 +1,5 @@
-"""The gate on the feed: the last levels, `gate`, and the alias that moves on (rules 1 and 11)."""
+"""The end of a day's session on the feed: the last levels, `gate`, `cleared`, and the alias that moves on (rules 1 and
+11)."""
 
 import asyncio
 from collections.abc import Callable
@@ -65,11 +66,22 @@ async def test_the_gate_comes_after_the_last_levels(make_client: MakeClient) -> 
         "state": "closed",
     }
     assert book.apply(message)
+    cleared = await wire.next()
+    assert cleared == {
+        "t": "cleared",
+        "ch": f"book:{day}",
+        "ep": ok["ep"],
+        "prev": taken + 1,
+        "seq": taken + 2,
+        "slots": [],
+    }, "nobody bought"
+    assert book.apply(cleared)
     shown = await book_of(client, household, str(day))
-    assert (book.levels, book.seq, book.state) == (shown["lv"], shown["seq"], shown["state"])
+    assert (book.levels, book.seq, book.state) == (shown["lv"], shown["seq"], "cleared")
+    assert shown["state"] == "cleared"
     # Nothing more happens to the day, and its channel stays as it is.
     heartbeat = await wire.next("hb", within_s=3)
-    assert heartbeat["at"] == {f"book:{day}": [ok["ep"], taken + 1, shown["crc"]]}
+    assert heartbeat["at"] == {f"book:{day}": [ok["ep"], taken + 2, shown["crc"]]}
     await wire.quiet()
     assert (await call(client, "POST", PLACE, {"arr": [bid()], "deliveryDate": str(day)}, by=household)).status == 409
 
@@ -80,7 +92,9 @@ async def test_the_gate_of_a_day_without_bids_closes_too(make_client: MakeClient
     await wire.subscribe(f"book:{day}", slots=[5])
     gate = await wire.next()
     assert (gate["t"], gate["prev"], gate["seq"]) == ("gate", 0, 1)
-    assert (await book_of(client, household, str(day)))["state"] == "closed"
+    cleared = await wire.next()
+    assert (cleared["t"], cleared["prev"], cleared["seq"], cleared["slots"]) == ("cleared", 1, 2, [])
+    assert (await book_of(client, household, str(day)))["state"] == "cleared"
 
 
 async def test_the_alias_moves_to_the_next_day(make_client: MakeClient) -> None:
@@ -105,6 +119,8 @@ async def test_the_alias_moves_to_the_next_day(make_client: MakeClient) -> None:
     upd = await alias.next()
     assert (upd["t"], upd["ch"], upd["prev"], upd["seq"]) == ("upd", f"book:{next_day}", 2, 3)
     assert upd["lv"] == [[41, "S", 425, 1000, 1]], "the filter moves along"
+    cleared = await dated.next()
+    assert (cleared["t"], cleared["ch"], cleared["prev"], cleared["seq"]) == ("cleared", f"book:{day}", 2, 3)
     await dated.quiet()
     assert list((await alias.next("hb", within_s=3))["at"]) == [f"book:{next_day}"]
     assert (await alias.ask("unsubscribe", ch="book"))["t"] == "ok"
@@ -117,43 +133,46 @@ async def test_whoever_resumes_after_the_gate_learns_of_it(make_client: MakeClie
     await place(client, household, bid(), deliveryDate=day.isoformat())
     first = await wire.next()
     taken = await place_until_refused(client, household, day)
-    await wire.next("gate")
+    await wire.next("cleared")
     shown = await book_of(client, household, str(day))
-    for since in (snap, first, {"seq": taken + 1}, {"seq": taken + 2}):
+    for since in (snap, first, {"seq": taken + 1}, {"seq": taken + 2}, {"seq": taken + 3}):
         book = FeedBook()
         book.apply(snap)
         if since is first:
             book.apply(first)
         resumed = await Wire.open(client, token=household.token)
         again = await resumed.ask("subscribe", ch=f"book:{day}", since={"ep": ok["ep"], "seq": since["seq"]})
-        assert (again["recovered"], again["seq"]) == (True, taken + 2)
+        assert (again["recovered"], again["seq"]) == (True, taken + 3)
         if since["seq"] == taken + 1:
             gate = await resumed.next()
             assert (gate["t"], gate["prev"], gate["seq"]) == ("gate", taken + 1, taken + 2)
+        if taken < since["seq"] < taken + 3:
+            cleared = await resumed.next()
+            assert (cleared["t"], cleared["prev"], cleared["seq"]) == ("cleared", taken + 2, taken + 3)
         elif since["seq"] <= 1:
-            while book.seq < taken + 2:
-                assert book.apply(await resumed.next("upd", "gate"))
-            assert (book.state, book.levels) == ("closed", shown["lv"])
+            while book.seq < taken + 3:
+                assert book.apply(await resumed.next("upd", "gate", "cleared"))
+            assert (book.state, book.levels) == ("cleared", shown["lv"])
         await resumed.next("hb")
         await resumed.quiet()
         await resumed.close()
 
 
-async def test_a_fresh_subscription_shows_a_closed_book(make_client: MakeClient) -> None:
+async def test_a_fresh_subscription_shows_a_cleared_book(make_client: MakeClient) -> None:
     client, household, day, _ = await begin(make_client)
     wire = await Wire.open(client, token=household.token)
     await wire.subscribe(f"book:{day}")
     await place(client, household, bid(), deliveryDate=day.isoformat())
-    await wire.next("gate")
+    await wire.next("cleared")
     late = await Wire.open(client, token=household.token)
     _, snap = await late.subscribe(f"book:{day}")
     assert snap == await book_of(client, household, str(day))
-    assert (snap["state"], snap["seq"]) == ("closed", 2)
+    assert (snap["state"], snap["seq"]) == ("cleared", 3)
     ok, _ = await late.subscribe("book")
     assert ok["ch"] == f"book:{day + timedelta(days=1)}"
 
 
-async def test_the_gate_closes_once_in_two_processes(
+async def test_the_session_ends_once_in_two_processes(
     make_client: MakeClient, connection: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     household = await sign_up(await make_client())
@@ -166,18 +185,18 @@ async def test_the_gate_closes_once_in_two_processes(
         for rate in (100, 1000)
     ]
     taken = await asyncio.gather(*(place_until_refused(client, household, day) for client in (here, there)))
-    last = sum(taken) + 1
+    last = sum(taken) + 2
     for watcher in watching[0], watching[1], watching[4], watching[5]:
         await watcher.reach(last)
-        await watcher.until(is_so(watcher, "state", "closed"))
+        await watcher.until(is_so(watcher, "state", "cleared"))
         assert watcher.book.seq == last
     for watcher in watching[2], watching[3], watching[6], watching[7]:
         await watcher.until(is_so(watcher, "channel", f"book:{day + timedelta(days=1)}"))
         assert watcher.book.state == "open"
     assert all(watcher.counts["gate"] == 1 for watcher in watching)
     assert_flawless(watching)
-    closings = await connection.fetchval("SELECT count(*) FROM book_events WHERE kind = 'close'")
-    assert closings == 1
+    ends = await connection.fetch("SELECT kind FROM book_events WHERE account_id IS NULL ORDER BY first_seq")
+    assert [row["kind"] for row in ends] == ["close", "clear"]
     for watcher in watching:
         await watcher.close()
 
@@ -196,6 +215,6 @@ async def test_a_gate_that_closed_while_no_server_ran_is_told_by_the_next(make_c
     wire = await Wire.open(later, token=household.token)
     again = await wire.ask("subscribe", ch=f"book:{day}", since={"ep": ok["ep"], "seq": 0})
     assert again["recovered"] is True
-    while book.state == "open":
-        assert book.apply(await wire.next("upd", "gate"))
-    assert (book.seq, book.levels) == (2, [[41, "S", 425, 1000, 1]])
+    while book.state != "cleared":
+        assert book.apply(await wire.next("upd", "gate", "cleared"))
+    assert (book.seq, book.levels) == (3, [[41, "S", 425, 1000, 1]])

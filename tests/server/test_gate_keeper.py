@@ -38,6 +38,11 @@ async def is_closed(connection: Connection, day: date) -> bool:
     return any(kind == "close" for _, kind in await log_of_day(connection, day))
 
 
+async def is_cleared(connection: Connection, day: date) -> bool:
+    """Whether the day's session is over."""
+    return await connection.fetchval("SELECT state FROM delivery_days WHERE delivery_day = $1", day) == "cleared"
+
+
 async def test_a_gate_closes_once_although_nobody_bids_and_several_servers_watch(
     make_client: MakeClient, connection: Connection
 ) -> None:
@@ -47,10 +52,11 @@ async def test_a_gate_closes_once_although_nobody_bids_and_several_servers_watch
     assert await log_of_day(connection, day) == []
     await until(lambda: is_closed(connection, day))
     assert datetime.now(UTC) - at < timedelta(seconds=2)
+    await until(lambda: is_cleared(connection, day))
     # Whoever was late has been by now: a keeper asks within its retry pause.
     await asyncio.sleep(0.3)
-    assert await log_of_day(connection, day) == [(1, "close")]
-    assert await connection.fetchval("SELECT state FROM delivery_days WHERE delivery_day = $1", day) == "closed"
+    assert await log_of_day(connection, day) == [(1, "close"), (2, "clear")]
+    assert await connection.fetchval("SELECT count(*) FROM cleared_slots WHERE delivery_day = $1", day) == 96
 
 
 async def test_without_the_state_in_the_statement_each_server_closes_it(
@@ -62,12 +68,12 @@ async def test_without_the_state_in_the_statement_each_server_closes_it(
         await make_client(market={"gate_closure": closure})
 
     async def is_closed_thrice() -> bool:
-        return len(await log_of_day(connection, day)) == 3
+        return [kind for _, kind in await log_of_day(connection, day)].count("close") == 3
 
     await until(is_closed_thrice)
 
 
-async def test_a_gate_that_passed_while_no_server_ran_is_closed_at_the_next_start(
+async def test_a_day_whose_gate_passed_while_no_server_ran_is_closed_and_cleared_at_the_next_start(
     make_client: MakeClient, connection: Connection
 ) -> None:
     closure, day, at = gate_in(1.0)
@@ -77,8 +83,8 @@ async def test_a_gate_that_passed_while_no_server_ran_is_closed_at_the_next_star
     await asyncio.sleep((at - datetime.now(UTC)).total_seconds() + 0.01)  # nobody is there who could tell
     assert await log_of_day(connection, day) == [(1, "place")]
     await make_client(market={"gate_closure": closure})
-    await until(lambda: is_closed(connection, day))
-    assert await log_of_day(connection, day) == [(1, "place"), (2, "close")]
+    await until(lambda: is_cleared(connection, day))
+    assert await log_of_day(connection, day) == [(1, "place"), (2, "close"), (3, "clear")]
 
 
 async def test_a_day_is_not_closed_before_its_time_by_the_clock_of_the_database(

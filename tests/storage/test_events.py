@@ -203,7 +203,7 @@ async def test_a_day_that_was_used_and_holds_nothing_is_empty(
     await connection.execute("INSERT INTO delivery_days (delivery_day) VALUES ($1)", DAY + timedelta(days=1))
     assert (await restored(database)).levels() == []
     found = await events.read_day(database, DAY + timedelta(days=1))
-    assert found == events.LoggedDay(0, "open", None, [])
+    assert found == events.LoggedDay(0, "open", None, None, [], [])
 
 
 async def test_a_log_without_its_last_events_is_refused(

@@ -2,14 +2,15 @@
 -- one snapshot. The rows that begin in the stretch count wholly. No row when nobody used the day yet.
 -- $1 delivery day date, $2 the stretch begins after this seq bigint, $3 and is so many events long bigint.
 -- Columns: state text, last_seq bigint: of the day; stretch_seq bigint: the last event of the stretch, $2 if it is empty;
--- closed_seq bigint: the event of the gate if it is in the stretch, else null; the levels as parallel arrays, in no
--- order: slots smallint[], sides text[], prices bigint[], volumes bigint[], bids bigint[], seqs bigint[]: of the last
--- change within the stretch.
-SELECT d.state, d.last_seq, s.stretch_seq, s.closed_seq, l.slots, l.sides, l.prices, l.volumes, l.bids, l.seqs
+-- closed_seq, cleared_seq bigint: the events of the gate and of the auction if they are in the stretch, else null; the
+-- levels as parallel arrays, in no order: slots smallint[], sides text[], prices bigint[], volumes bigint[], bids bigint[],
+-- seqs bigint[]: of the last change within the stretch.
+SELECT d.state, d.last_seq, s.stretch_seq, s.closed_seq, s.cleared_seq, l.slots, l.sides, l.prices, l.volumes, l.bids, l.seqs
   FROM delivery_days AS d
  CROSS JOIN LATERAL (
         SELECT coalesce(max(e.last_seq), $2::bigint) AS stretch_seq,
-               max(e.first_seq) FILTER (WHERE e.kind = 'close') AS closed_seq
+               max(e.first_seq) FILTER (WHERE e.kind = 'close') AS closed_seq,
+               max(e.first_seq) FILTER (WHERE e.kind = 'clear') AS cleared_seq
           FROM book_events AS e
          WHERE e.delivery_day = d.delivery_day AND e.first_seq > $2 AND e.first_seq <= $2 + $3::bigint
        ) AS s
@@ -34,6 +35,8 @@ SELECT d.state, d.last_seq, s.stretch_seq, s.closed_seq, l.slots, l.sides, l.pri
                                generate_series(e.first_seq, e.last_seq) AS seq
                           FROM book_events AS e
                          WHERE e.delivery_day = d.delivery_day AND e.first_seq > $2 AND e.first_seq <= $2 + $3
+                           -- What the auction came to is no level.
+                           AND e.kind <> 'clear'
                        ) AS element
                  -- The gate's event has no element, and still a number.
                  WHERE slot IS NOT NULL
