@@ -22,15 +22,16 @@ def main(arguments: list[str]) -> int:
     """Run the command that the arguments name; returns the exit code."""
     parsed = _parser().parse_args(arguments)
     try:
-        # Here and not above: help and slips of the pen are answered at once, and Ctrl+C is none of Python's business.
-        from server import commands
-
+        # Here and not above: help and slips of the pen are answered at once, Ctrl+C is none of Python's business, and
+        # no command waits for what it does not need.
         flags = {key: getattr(parsed, name, None) for name, key in _FLAGS.items()}
         match parsed.command:
-            case "migrate":
-                return commands.migrate_database(parsed.config, flags)
-            case "operator":
-                return commands.create_operator(parsed.config, flags, parsed.name)
+            case "auction":
+                from server import auction_file
+
+                return auction_file.clear_file(
+                    parsed.file, parsed.price_rule, price_tick=parsed.price_tick, volume_tick=parsed.volume_tick
+                )
             case "clear":
                 from server import clearing_commands
 
@@ -39,12 +40,13 @@ def main(arguments: list[str]) -> int:
                 from server import audit_command
 
                 return audit_command.audit(parsed.config, flags, parsed.date)
-            case "auction":
-                from server import auction_file
+        from server import commands
 
-                return auction_file.clear_file(
-                    parsed.file, parsed.price_rule, price_tick=parsed.price_tick, volume_tick=parsed.volume_tick
-                )
+        match parsed.command:
+            case "migrate":
+                return commands.migrate_database(parsed.config, flags)
+            case "operator":
+                return commands.create_operator(parsed.config, flags, parsed.name)
             case "worker":
                 return commands.worker(parsed.config, flags)
             case _:

@@ -21,7 +21,7 @@ from bench.options import Options
 from bench.rounds import NotMeasured, say
 
 # In the order of the table; each is a package with NAME and run(options).
-PARTS = ("placing", "feed", "signins")
+PARTS = ("placing", "feed", "signins", "auction")
 
 
 def main() -> int:

@@ -38,8 +38,9 @@ _MAX_ROWS: Final = 500
 class Follower:
     """Keeps the books of all delivery days from today on, and of others that somebody asked for.
 
-    `on_account_event` is called with account and account sequence number for every event of an account, `on_cleared` when
-    a day was cleared, which is an event of all accounts that took part; `on_history_lost` when what was told before is not this database's history any more.
+    `on_account_event` is called with account and account sequence number for every event of an account, `on_cleared`
+    when a day was cleared, which is an event of all accounts that took part; `on_history_lost` when what was told
+    before is not this database's history any more.
     """
 
     def __init__(

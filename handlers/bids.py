@@ -112,13 +112,16 @@ async def place(request: web.Request) -> web.Response:
     earlier = request.get(REFUSAL)
     # The clock may have passed the gate since the writer was asked: what it said is about that day.
     day = earlier.delivery_day if earlier else asked.day or market.calendar.open_day(now)
-    try:
-        return await _submit(request, day, change, key)
-    except GateClosed:
-        if asked.day is not None:
-            raise
-        # The gate closed between the look at the clock and the lock: the next day is the open one now.
-        return await _submit(request, day + timedelta(days=1), change, key)
+    last = day if asked.day else market.calendar.today(now) + timedelta(days=market.days_ahead)
+    while True:
+        try:
+            return await _submit(request, day, change, key)
+        except GateClosed:
+            if day >= last:
+                raise
+            # The gate closed between the look at the clock and the lock, or this machine's clock is slow: the database
+            # says which day is open.
+            day += timedelta(days=1)
 
 
 @endpoint(
@@ -142,7 +145,8 @@ async def place(request: web.Request) -> web.Response:
     )
 )
 async def list_own(request: web.Request) -> web.Response:
-    """The account's bids as they stand now; of the open day when none is named."""
+    """The account's bids as they stand now; of the open day when none is named. Of a cleared day with what the auction
+    made of each: `clearingPrice` is that of the slot, null if the bid was withdrawn or nothing cleared there."""
     asked = read_query(request, BidsQuerySchema)
     market, view = request.app[MARKET], _view(request.app)
     day = asked.day or market.calendar.open_day(request.app[CLOCK]())
@@ -156,7 +160,8 @@ async def list_own(request: web.Request) -> web.Response:
     )
     page = found[: asked.limit]
     is_last = len(found) == len(page)
-    return json_response({"bids": [view.show(day, bid) for bid in page], "next": None if is_last else page[-1].bid_seq})
+    shown = [view.show(day, own.bid, own.outcome) for own in page]
+    return json_response({"bids": shown, "next": None if is_last else page[-1].bid.bid_seq})
 
 
 @endpoint(

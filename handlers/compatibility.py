@@ -9,9 +9,12 @@ from aiohttp import web
 
 from auth.tokens import Purpose
 from handlers.account import ACCOUNT, own_account, show_account
+from handlers.context import CLOCK, DATABASE, MARKET, SESSION
 from handlers.endpoint import Answer, Endpoint, endpoint
 from handlers.requests import json_response
+from handlers.results import results_view
 from handlers.schemas.answers import TransactionsSchema, UserDataSchema
+from storage.results import all_trades
 
 _NO_TOKEN = Answer("No valid token", {"message": "Invalid token"})
 
@@ -61,8 +64,8 @@ async def user_data(request: web.Request) -> web.Response:
         purposes=(Purpose.ACCOUNT,),
         answers={
             200: Answer(
-                "What was traded for delivery today",
-                {"transactions": []},
+                "What was traded for delivery today, one entry for each bid that was filled",
+                {"transactions": [{"TimeSlot": "10:00-10:15", "Volume": "2.000", "Price": "4.37"}]},
                 TransactionsSchema,
             ),
             401: _NO_TOKEN,
@@ -70,6 +73,8 @@ async def user_data(request: web.Request) -> web.Response:
     )
 )
 async def transactions(request: web.Request) -> web.Response:
-    """The account's trades of today: none, as no delivery day has been cleared."""
-    await own_account(request)
-    return json_response({"transactions": []})
+    """The account's trades of today, the delivery day in India; none before it is cleared."""
+    app, view = request.app, results_view(request.app)
+    today = app[MARKET].calendar.today(app[CLOCK]())
+    pages = all_trades(app[DATABASE], request[SESSION].account_id, today, slot=None)
+    return json_response({"transactions": [shown async for page in pages for shown in view.show_transactions(page)]})

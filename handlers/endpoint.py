@@ -30,11 +30,13 @@ class Family(Enum):
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A documented answer: what it means, and an example of its whole body. Without a `schema` the example's own shape
-    is documented, which needs one where a value can be null or left out."""
+    is documented, which needs one where a value can be null or left out. `csv` is an example of the same as CSV, where
+    that may be asked for."""
 
     description: str
     example: Mapping[str, Any] | None = None
     schema: type[Schema] | None = None
+    csv: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,10 @@ HEADERS: Mapping[str, Mapping[str, Any]] = {
         "description": "Seconds after which the same request may succeed",
         "schema": {"type": "integer", "minimum": 0},
     },
+    "Content-Disposition": {
+        "description": "With CSV: the name of the file to keep it in",
+        "schema": {"type": "string"},
+    },
 }
 _MESSAGE = {"message": "What went wrong"}
 _INVALID = {"message": "Validation failed", "errors": ["What is wrong, one text a fault"]}
@@ -40,11 +44,13 @@ _EXAMPLE_LIMIT = 1_048_576
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One body that an answer can have. `schema` is its shape where the body alone does not tell."""
+    """One body that an answer can have. `schema` is its shape where the body alone does not tell; `csv` is the same as
+    CSV, if it can be had so."""
 
     description: str
     body: Mapping[str, Any]
     schema: type[Schema] | None = None
+    csv: str | None = None
 
 
 def shape_of(value: Any) -> dict[str, Any]:
@@ -80,7 +86,7 @@ def responses(record: Endpoint) -> dict[str, Any]:
     """The OpenAPI responses of an endpoint, by status."""
     cases: dict[int, list[Case]] = {}
     for status, answer in record.answers.items():
-        cases[status] = [Case(answer.description, answer.example or {}, answer.schema)]
+        cases[status] = [Case(answer.description, answer.example or {}, answer.schema, answer.csv)]
     for description, fault in _shared_faults(record):
         answer_given = answer_to(fault, record)
         same = cases.setdefault(answer_given.status, [])
@@ -130,11 +136,16 @@ def _response(record: Endpoint, status: int, cases: Sequence[Case]) -> dict[str,
             f"{position}": {"summary": case.description, "value": case.body}
             for position, case in enumerate(cases, start=1)
         }
-    return {
+    described: dict[str, Any] = {
         "description": "; or: ".join(case.description for case in cases),
         "headers": headers,
         "content": {"application/json": content},
     }
+    for case in cases:
+        if case.csv is not None:
+            headers["Content-Disposition"] = "Content-Disposition"
+            described["content"]["text/csv"] = {"schema": {"type": "string"}, "example": case.csv}
+    return described
 
 
 def _schema_of(case: Case) -> Any:

@@ -24,6 +24,7 @@ from handlers import (
     pages,
     partners,
     readings,
+    results,
 )
 from handlers.endpoint import Handler
 
@@ -53,6 +54,8 @@ ROUTES: tuple[Route, ...] = (
     Route("PATCH", "/bids/dayahead/{id}", bids.amend, "amend_bid"),
     Route("DELETE", "/bids/dayahead/{id}", bids.withdraw, "withdraw_bid"),
     Route("GET", "/book/dayahead", market.get_book, "get_book"),
+    Route("GET", "/results/dayahead", results.get_results, "get_results"),
+    Route("GET", "/trades/dayahead", results.list_own, "list_trades"),
     Route("POST", "/readings", readings.record, "record_readings"),
     Route("GET", "/readings", readings.list_own, "list_readings"),
     Route("GET", "/ws", live.connect, "live"),

@@ -30,9 +30,9 @@ class BrokenLog(Exception):
 class Book:
     """The levels of one delivery day at event `seq`, every level with the event of its last change.
 
-    `closed_seq` is the event of the gate, None before it, `cleared_seq` that of the auction. Levels that are gone stay as
-    tombstones. Checksums, texts and prices are computed when asked for, and then only of what changed. Not safe for use
-    by several threads.
+    `closed_seq` is the event of the gate, None before it, `cleared_seq` that of the auction. Levels that are gone stay
+    as tombstones. Checksums, texts and prices are computed when asked for, and then only of what changed. Not safe for
+    use by several threads.
     """
 
     def __init__(self, rule: PriceRule) -> None:

@@ -1,7 +1,7 @@
 """Rows of integers in PostgreSQL's binary format of COPY, to and from NumPy's columns.
 
 What lives here: the format. What must not: what any column means. Every row is as long as the next, so a million of
-them are one array whose fields are the columns: nothing is done row by row.
+them are one array whose fields are the columns: nothing is done row by row, and other threads run meanwhile.
 """
 
 from typing import Any, Final
@@ -14,12 +14,11 @@ _HEADER: Final = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 _TRAILER: Final = b"\xff\xff"
 
 
-def columns_of(pieces: list[bytes], **sizes: int) -> dict[str, NDArray[Any]]:
-    """The columns of what COPY wrote, which came in pieces: `sizes` are their names and widths in bytes, in order.
+def columns_of(text: bytes | bytearray, **sizes: int) -> dict[str, NDArray[Any]]:
+    """The columns of what COPY wrote: `sizes` are their names and widths in bytes, in order.
 
     No value may be null. Raises ValueError for anything else than such rows.
     """
-    text = b"".join(pieces)
     row = _row_type(sizes)
     count, rest = divmod(len(text) - len(_HEADER) - len(_TRAILER), row.itemsize)
     if rest or not text.startswith(_HEADER) or not text.endswith(_TRAILER):
@@ -30,15 +29,20 @@ def columns_of(pieces: list[bytes], **sizes: int) -> dict[str, NDArray[Any]]:
     return {name: rows[name].astype(f"i{size}") for name, size in sizes.items()}
 
 
-def rows_of(**columns: NDArray[Any]) -> bytes:
-    """What COPY reads as these columns of integers, each as wide as its type in the table."""
+def rows_of(**columns: NDArray[Any]) -> memoryview:
+    """What COPY reads as these columns of integers, each as wide as its type in the table; bytes."""
     first = next(iter(columns.values()))
-    rows = np.empty(len(first), _row_type({name: column.itemsize for name, column in columns.items()}))
+    row = _row_type({name: column.itemsize for name, column in columns.items()})
+    end = len(_HEADER) + len(first) * row.itemsize
+    text = np.empty(end + len(_TRAILER), np.uint8)
+    text[: len(_HEADER)] = np.frombuffer(_HEADER, np.uint8)
+    text[end:] = np.frombuffer(_TRAILER, np.uint8)
+    rows = text[len(_HEADER) : end].view(row)
     rows["fields"] = len(columns)
     for name, column in columns.items():
         rows[f"{name} size"] = column.itemsize
         rows[name] = column
-    return _HEADER + rows.tobytes() + _TRAILER
+    return text.data
 
 
 def _row_type(sizes: dict[str, int]) -> "np.dtype[Any]":

@@ -164,22 +164,23 @@ async def _standing(connection: Connection, delivery_day: date) -> Standing | No
 
 
 async def _read_bids(connection: Connection, delivery_day: date) -> "DayBids":
-    pieces: list[bytes] = []
+    text = bytearray()
 
     async def take(piece: bytes) -> None:
-        pieces.append(piece)
+        # To put a list of them together at the end would hold up all threads for as long as that takes.
+        text.extend(piece)
 
     query = QUERIES["clearing/read_bids"].rstrip(";")
     await connection.copy_from_query(query, delivery_day, output=take, format="binary")
-    return await asyncio.to_thread(_columns_of, pieces)
+    return await asyncio.to_thread(_columns_of, text)
 
 
-def _columns_of(pieces: list[bytes]) -> "DayBids":
+def _columns_of(text: bytearray) -> "DayBids":
     # Here and not above: NumPy takes a worker that never clears some 25 MB.
     from market.day_auction import DayBids
     from storage.binary_copy import columns_of
 
-    columns = columns_of(pieces, bid_seq=8, priority=8, account=8, slot=2, side=1, price=8, volume=8)
+    columns = columns_of(text, bid_seq=8, priority=8, account=8, slot=2, side=1, price=8, volume=8)
     return DayBids(
         columns["bid_seq"],
         columns["priority"],
@@ -205,7 +206,7 @@ def _work_out(bids: "DayBids", rule: PriceRule) -> "tuple[DayAuction, Positions]
 
 
 async def _write_fills(connection: Connection, delivery_day: date, bids: "DayBids", found: "DayAuction") -> None:
-    def rows() -> bytes:
+    def rows() -> memoryview:
         import numpy as np
 
         from storage.binary_copy import rows_of
@@ -230,11 +231,10 @@ async def _gather_positions(connection: Connection, given: "Positions") -> None:
     await connection.execute(QUERIES["clearing/gather_given"])
 
 
-async def _copy(connection: Connection, table: str, rows: bytes, columns: list[str] | None = None) -> None:
+async def _copy(connection: Connection, table: str, rows: memoryview, columns: list[str] | None = None) -> None:
     async def pieces() -> AsyncIterator[bytes]:
-        view = memoryview(rows)
-        for start in range(0, len(view), _PIECE):
-            yield bytes(view[start : start + _PIECE])
+        for start in range(0, len(rows), _PIECE):
+            yield bytes(rows[start : start + _PIECE])
 
     await connection.copy_to_table(table, source=pieces(), columns=columns, format="binary")
 

@@ -34,7 +34,7 @@ class LoggedDay:
 
 
 class LogRow(NamedTuple):
-    """One row of book_events. What market.book.Book.apply takes is `row[1:8]`. Those of the gate and of the auction have no
+    """One row of book_events. What market.book.Book.apply takes is `row[1:8]`. The gate's and the auction's have no
     account."""
 
     delivery_day: date

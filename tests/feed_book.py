@@ -96,7 +96,7 @@ class FeedBook:
         return [[slot, *self.indicatives[slot]] for slot in sorted(self.indicatives)]
 
     def apply(self, message: Message) -> bool:
-        """Take in a `snap`, `upd`, `gate`, `cleared` or the channel's entry of an `hb`; whether there was news in it."""
+        """Take in a `snap`, `upd`, `gate`, `cleared` or the channel's entry of an `hb`; whether there was news."""
         if message["t"] == "snap":
             self._restart(message)
             return True

@@ -32,7 +32,9 @@ class BidSchema(AnswerSchema):
     price = _text("INR per kWh")
     status = _text(enum=["open", "withdrawn", "cleared", "partly cleared", "rejected"])
     filledVolume = _text("kWh")
-    clearingPrice = _text("INR per kWh; null until the slot is cleared", is_nullable=True)
+    clearingPrice = _text(
+        "INR per kWh; null until the slot is cleared, where nothing cleared, and of a withdrawn bid", is_nullable=True
+    )
 
 
 class PlacedBidsSchema(AnswerSchema):
@@ -50,6 +52,60 @@ class ChangedBidSchema(AnswerSchema):
 
 class PageOfBidsSchema(AnswerSchema):
     bids = fields.List(fields.Nested(BidSchema), required=True)
+    next = fields.Integer(
+        required=True, allow_none=True, metadata={"description": "`after` of the next page; null on the last one"}
+    )
+
+
+class ClearedSlotSchema(AnswerSchema):
+    timeslot = _text("A slot like 10:00-10:15; the last one is 23:45-24:00")
+    clearingPrice = _text("INR per kWh; null where nothing cleared", is_nullable=True)
+    low = _text("INR per kWh; the lowest price at which as much clears", is_nullable=True)
+    high = _text("INR per kWh; the highest price at which as much clears", is_nullable=True)
+    clearedVolume = _text("kWh")
+    buyVolume = _text("kWh asked for when the gate closed")
+    sellVolume = _text("kWh offered when the gate closed")
+    buyBids = fields.Integer(required=True)
+    sellBids = fields.Integer(required=True)
+
+
+class ResultTotalsSchema(AnswerSchema):
+    clearedVolume = _text("kWh")
+    turnover = _text("INR, exact")
+    buyVolume = _text("kWh")
+    sellVolume = _text("kWh")
+
+
+class ResultsOfDaySchema(AnswerSchema):
+    deliveryDate = _text(format="date")
+    state = _text(enum=["cleared"])
+    seq = fields.Integer(required=True, metadata={"description": "Of the event that announced the results"})
+    clearedAt = _text(format="date-time")
+    priceRule = _text(enum=["midpoint", "seller", "buyer"])
+    slots = fields.List(fields.Nested(ClearedSlotSchema), required=True, metadata={"description": "All 96, in order"})
+    totals = fields.Nested(ResultTotalsSchema, required=True)
+
+
+class TradeSchema(AnswerSchema):
+    id = fields.Integer(required=True, metadata={"description": "Of the bid"})
+    timeslot = _text("A slot like 10:00-10:15; the last one is 23:45-24:00")
+    side = _text(enum=["sell", "buy"])
+    volume = _text("kWh that the bid was filled with")
+    price = _text("INR per kWh, the slot's clearing price")
+    amount = _text("INR, price times volume, exact")
+
+
+class TradeTotalsSchema(AnswerSchema):
+    volume = _text("kWh")
+    amount = _text("INR, exact")
+
+
+class PageOfTradesSchema(AnswerSchema):
+    deliveryDate = _text(format="date")
+    trades = fields.List(fields.Nested(TradeSchema), required=True)
+    totals = fields.Nested(
+        TradeTotalsSchema, required=True, metadata={"description": "Of the day, or of the slot if one is named"}
+    )
     next = fields.Integer(
         required=True, allow_none=True, metadata={"description": "`after` of the next page; null on the last one"}
     )

@@ -19,6 +19,7 @@ from handlers.schemas.fields import Number, Text
 from market.bid_ids import bid_id
 from market.slots import SLOT_NAMES, SlotError, format_slot, parse_timeslot
 from market.ticks import Tick
+from storage.bids import Outcome
 from storage.commands import Bid, Receipt
 
 PAGE_LIMIT = 1000
@@ -209,14 +210,25 @@ def _texts_to_volume(day: str, side: str) -> list[str]:
     return [f',"deliveryDate":"{day}","timeslot":"{name}","side":"{side}","volume":"' for name in SLOT_NAMES]
 
 
+def _status(bid: Bid, outcome: Outcome | None) -> str:
+    if bid.is_withdrawn:
+        return "withdrawn"
+    if outcome is None:
+        return "open"
+    if not outcome.filled:
+        return "rejected"
+    return "cleared" if outcome.filled == bid.volume else "partly cleared"
+
+
 class BidView(NamedTuple):
     """Shows bids of one delivery day in JSON: decimals as texts."""
 
     price_tick: Tick
     volume_tick: Tick
 
-    def show(self, delivery_day: date, bid: Bid) -> dict[str, Any]:
-        """A bid as its owner sees it."""
+    def show(self, delivery_day: date, bid: Bid, outcome: Outcome | None = None) -> dict[str, Any]:
+        """A bid as its owner sees it, with what the auction made of it once it has."""
+        filled, clearing_price = outcome or (0, None)
         return {
             "id": bid_id(delivery_day, bid.bid_seq),
             "deliveryDate": delivery_day.isoformat(),
@@ -224,9 +236,9 @@ class BidView(NamedTuple):
             "side": "sell" if bid.side == "S" else "buy",
             "volume": self.volume_tick.format(bid.volume),
             "price": self.price_tick.format(bid.price),
-            "status": "withdrawn" if bid.is_withdrawn else "open",
-            "filledVolume": self.volume_tick.format(0),
-            "clearingPrice": None,
+            "status": _status(bid, outcome),
+            "filledVolume": self.volume_tick.format(filled),
+            "clearingPrice": None if clearing_price is None else self.price_tick.format(clearing_price),
         }
 
     def placement(self, receipt: Receipt) -> bytes:

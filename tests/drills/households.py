@@ -52,6 +52,33 @@ async def list_bids(session: aiohttp.ClientSession, household: Household, day: s
     return bids
 
 
+async def list_trades(
+    session: aiohttp.ClientSession, household: Household, day: str
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """All of a household's trades of a day, page by page, and their totals."""
+    trades: list[dict[str, Any]] = []
+    totals: dict[str, str] = {}
+    after: int | None = 0
+    while after is not None:
+        url = f"/trades/dayahead?deliveryDate={day}&limit=1000&after={after}"
+        async with session.get(url, headers=household.headers) as response:
+            page = await response.json()
+            assert response.status == 200, page
+        trades += page["trades"]
+        after, totals = page["next"], page["totals"]
+    return trades, totals
+
+
+async def get_results(session: aiohttp.ClientSession, household: Household, day: str) -> dict[str, Any] | None:
+    """The results of a day; None before there are any."""
+    async with session.get(f"/results/dayahead?deliveryDate={day}", headers=household.headers) as response:
+        results: dict[str, Any] = await response.json()
+        if response.status == 404:
+            return None
+        assert response.status == 200, results
+    return results
+
+
 async def get_book(session: aiohttp.ClientSession, household: Household, day: str) -> dict[str, Any]:
     """The book of a day."""
     async with session.get(f"/book/dayahead?deliveryDate={day}", headers=household.headers) as response:

@@ -114,6 +114,10 @@ class DrillServer:
         self._err = data_dir.with_name(f"{data_dir.name}.err")
         self._process: subprocess.Popen[bytes] | None = None
 
+    def set(self, environ: Mapping[str, str]) -> None:
+        """Settings for its further lives and commands, beside those that it has."""
+        self._environ.update(environ)
+
     @property
     def pid(self) -> int:
         """The parent process: it runs the embedded services and the workers."""

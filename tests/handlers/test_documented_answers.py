@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, time
 from typing import Any
 
 import pytest
@@ -13,6 +13,8 @@ from handlers.context import DATABASE
 from server.app import create_app, now
 from server.config import Config
 from storage import operators
+from tests.cleared import Connection, clear
+from tests.clock import Clock, india_at, india_day
 from tests.conftest import Client, MakeClient
 from tests.documents import Watch
 from tests.factories import PASSWORD, Household, ask_otp, bid, latest_otp, new_phone, place, sign_up
@@ -58,7 +60,9 @@ async def expect(client: Client, status: int, method: str, path: str, by: Househ
     return await response.json()
 
 
-async def test_a_household_sees_only_documented_answers(watches: list[Watch], make_client: MakeClient) -> None:
+async def test_a_household_sees_only_documented_answers(
+    watches: list[Watch], make_client: MakeClient, connection: Connection
+) -> None:
     client = await make_client()
     seller, buyer = await sign_up(client, "prosumer"), await sign_up(client, "consumer")
     for path in ("/me", "/userData", "/setupstatus"):
@@ -89,6 +93,22 @@ async def test_a_household_sees_only_documented_answers(watches: list[Watch], ma
         (shown,) = (await expect(client, 200, "GET", "/readings?date=2025-11-21", by))["readings"]
         assert shown["history"]
     await expect(client, 400, "POST", "/readings", seller, json={"date": "2025-11-21", "readings": [{}]})
+
+    for path in ("/results/dayahead", "/trades/dayahead"):
+        for query in ("", f"?deliveryDate={india_day(1)}", "?deliveryDate=2025-11-21"):
+            await expect(client, 404, "GET", f"{path}{query}", seller)
+        await expect(client, 400, "GET", f"{path}?deliveryDate=soon", seller)
+    sold = (await place(client, seller, bid(price="4")))["bids"][0]["id"]
+    (bought,) = (await expect(client, 200, "GET", "/bids/dayahead", buyer))["bids"]
+    await clear(connection, india_day(1), {41: (450, 400, 500)}, {sold: 1000, bought["id"]: 1000})
+    for by in (seller, buyer):
+        assert {one["status"] for one in (await expect(client, 200, "GET", "/bids/dayahead", by))["bids"]} >= {
+            "cleared"
+        }
+        assert len((await expect(client, 200, "GET", "/results/dayahead", by))["slots"]) == 96
+        assert (await expect(client, 200, "GET", "/trades/dayahead?limit=1", by))["trades"]
+    tomorrow = await make_client(clock=Clock(india_at(1, time(9))))
+    assert (await expect(tomorrow, 200, "GET", "/getTransactions", seller))["transactions"]
 
     await expect(client, 200, "POST", "/token/refresh", seller)
     passwords = {"oldPassword": PASSWORD, "newPassword": "rain-and-sunshine"}
@@ -142,13 +162,17 @@ async def test_a_partner_sees_only_documented_answers(
     assert not faults(watches)
 
 
-async def test_an_operator_sees_only_documented_answers(watches: list[Watch], make_client: MakeClient) -> None:
+async def test_an_operator_sees_only_documented_answers(
+    watches: list[Watch], make_client: MakeClient, connection: Connection
+) -> None:
     client = await make_client()
     hashing = Passwords(4, threads=1)
     await operators.create(client.app[DATABASE], "control-room", await hashing.hash(PASSWORD))
     hashing.close()
     body = await expect(client, 200, "POST", "/operator/signin", json={"name": "control-room", "password": PASSWORD})
     await expect(client, 200, "GET", "/book/dayahead", body["token"])
+    await clear(connection, india_day(1))
+    await expect(client, 200, "GET", "/results/dayahead", body["token"])
     assert not faults(watches)
 
 

@@ -1,4 +1,4 @@
-"""What the feed says of the auction: `cleared` on the book's channel, a trade event on each account's (rules 1, 5, 12)."""
+"""The auction on the feed: `cleared` on the book's channel, a trade event on each account's (rules 1, 5, 12)."""
 
 from datetime import date, timedelta
 

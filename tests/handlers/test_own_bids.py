@@ -6,6 +6,7 @@ from typing import Any
 import asyncpg
 
 from tests.answers import Answer, assert_invalid, assert_refused, call
+from tests.cleared import Connection, clear
 from tests.clock import india_day
 from tests.conftest import Client, MakeClient
 from tests.factories import Household, bid, place, sign_up
@@ -249,3 +250,72 @@ async def test_the_next_page_is_asked_for_by_either_name(client: Client) -> None
     for name in ("after", "next"):
         second = (await call(client, "GET", f"/bids/dayahead?limit=2&{name}={first['next']}", by=household)).body
         assert [item["timeslot"] for item in second["bids"]] == ["00:30-00:45", "00:45-01:00"]
+
+
+async def test_what_the_auction_made_of_a_bid_stands_in_the_list(client: Client, connection: Connection) -> None:
+    seller, buyer = await sign_up(client), await sign_up(client, "consumer")
+    placed = await place(
+        client,
+        seller,
+        bid(volume="1", price="1"),
+        bid(volume="3", price="4"),
+        bid(volume="1", price="9"),
+        bid(volume="1", price="1"),
+        bid("11:00", "1", "9"),
+        bid(volume="2", price="8"),
+    )
+    whole, partly, rejected, withdrawn, unpriced, changed = (one["id"] for one in placed["bids"])
+    bought = (await place(client, buyer, bid(volume="5", price="5")))["bids"][0]["id"]
+    await withdraw(client, seller, withdrawn)
+    await amend(client, seller, changed, price="3", volume="0.5")
+    before = await listed(client, seller)
+    filled = {whole: 1000, partly: 2999, changed: 500, bought: 4499}
+    await connection.execute("UPDATE delivery_days SET state = 'closed'")
+    assert await listed(client, seller) == before, "a gate that is closed has cleared nothing"
+    await clear(connection, india_day(1), {41: (437, 400, 500)}, filled)
+
+    after = {one["id"]: one for one in await listed(client, seller)}
+    kept = {one["id"]: one for one in before}
+    for bid_id, status, volume, price in (
+        (whole, "cleared", "1.000", "4.37"),
+        (partly, "partly cleared", "2.999", "4.37"),
+        (rejected, "rejected", "0.000", "4.37"),
+        (withdrawn, "withdrawn", "0.000", None),
+        (unpriced, "rejected", "0.000", None),
+        (changed, "cleared", "0.500", "4.37"),
+    ):
+        assert after[bid_id] == {**kept[bid_id], "status": status, "filledVolume": volume, "clearingPrice": price}
+    assert list(after) == list(kept), "in the order in which they were placed"
+    (theirs,) = await listed(client, buyer)
+    assert (theirs["status"], theirs["filledVolume"], theirs["clearingPrice"]) == ("partly cleared", "4.499", "4.37")
+
+
+async def test_a_cleared_day_is_listed_by_slot_and_page_too(client: Client, connection: Connection) -> None:
+    seller, buyer = await sign_up(client), await sign_up(client, "consumer")
+    sold = (await place(client, seller, bid("10:00-11:00", "4")))["bids"]
+    bought = (await place(client, buyer, bid("10:00-11:00", "4", "5")))["bids"]
+    other_day = (await place(client, seller, bid(), deliveryDate=india_day(2)))["bids"]
+    prices = {slot: (430 + slot, 425, 500) for slot in range(41, 45)}
+    await clear(connection, india_day(1), prices, {one["id"]: 1000 for one in sold + bought})
+    whole = await listed(client, seller, f"?deliveryDate={india_day(1)}")
+    assert [one["clearingPrice"] for one in whole] == ["4.71", "4.72", "4.73", "4.74"]
+    assert await listed(client, seller, f"?deliveryDate={india_day(1)}&timeslot=43") == [whole[2]]
+    first = (await call(client, "GET", f"{BIDS}?deliveryDate={india_day(1)}&limit=3", by=seller)).body
+    assert first["bids"] == whole[:3]
+    assert await listed(client, seller, f"?deliveryDate={india_day(1)}&after={first['next']}") == whole[3:]
+    assert await listed(client, seller, f"?deliveryDate={india_day(2)}") == other_day, "that day is not cleared"
+
+
+async def test_a_placement_that_is_repeated_after_the_auction_is_answered_as_before(
+    client: Client, connection: Connection
+) -> None:
+    seller, buyer = await sign_up(client), await sign_up(client, "consumer")
+    body = {"arr": [bid()], "deliveryDate": india_day(1)}
+    key = {"Idempotency-Key": "once"}
+    first = await call(client, "POST", "/placebid/dayahead", body, by=seller, headers=key)
+    bought = (await place(client, buyer, bid()))["bids"][0]["id"]
+    filled = {first.body["bids"][0]["id"]: 1000, bought: 1000}
+    await clear(connection, india_day(1), {41: (425, 425, 425)}, filled)
+    again = await call(client, "POST", "/placebid/dayahead", body, by=seller, headers=key)
+    assert (again.status, again.body) == (200, first.body)
+    assert_refused(await withdraw(client, seller, first.body["bids"][0]["id"]), 409)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, TypeAlias
 
@@ -10,7 +10,9 @@ import asyncpg
 import pytest
 
 from storage import readings as stored_readings
+from storage.sql import QUERIES
 from tests.answers import Answer, assert_invalid, assert_refused, call
+from tests.cleared import give
 from tests.clock import Clock, india_at, india_day
 from tests.conftest import Client, MakeClient
 from tests.factories import Household, bid, place, sign_up
@@ -64,13 +66,9 @@ async def clear(connection: Connection, account: Household | None = None, **volu
         india_day(-1),
     )
     if account is not None:
-        await connection.execute(
-            "INSERT INTO cleared_positions (account_id, delivery_day, volumes)"
-            " SELECT id, $2::text::date, $3 FROM accounts WHERE connection_id = $1",
-            account.connection_id,
-            india_day(-1),
-            [volumes.get(f"slot_{slot}", 0) for slot in range(1, SLOTS + 1)],
-        )
+        found = await connection.fetchval("SELECT id FROM accounts WHERE connection_id = $1", account.connection_id)
+        position = {slot: volumes[f"slot_{slot}"] for slot in range(1, SLOTS + 1) if f"slot_{slot}" in volumes}
+        await give(connection, found, date.fromisoformat(india_day(-1)), position)
 
 
 async def log(connection: Connection) -> list[tuple[int, int, int]]:
@@ -341,13 +339,16 @@ async def test_a_deviation_is_known_once_the_day_is_cleared(client: Client, conn
     async def deviations(household: Household) -> list[str | None]:
         return [one["deviation"] for one in await listed(client, household)]
 
-    await connection.execute("INSERT INTO delivery_days (delivery_day) VALUES ($1::text::date)", india_day(-1))
+    yesterday = date.fromisoformat(india_day(-1))
+    # Else the server would close and clear the day: its time has come.
+    assert await connection.fetchval(QUERIES["clearing/try_lock"], yesterday)
+    await connection.execute("INSERT INTO delivery_days (delivery_day) VALUES ($1)", yesterday)
     for state in ("open", "closed"):
         await connection.execute("UPDATE delivery_days SET state = $1", state)
         assert await deviations(seller) == [None, None]
         assert await deviations(buyer) == [None]
         assert [one["deviation"] for one in await report(client, buyer, consumed(energy="0.4"))] == [None]
-    await clear(connection, seller, slot_41=1000)
+    await clear(connection, seller, slot_3=5, slot_41=1000, slot_96=7)
     assert await deviations(seller) == ["-0.200", "-0.100"]
     assert await deviations(buyer) == ["0.400"], "whose account has no position was cleared for nothing"
     again = await report(client, seller, produced(net="1.5"), produced("11:00", net="-0.1"), produced("12:00", net="2"))

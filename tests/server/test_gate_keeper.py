@@ -40,7 +40,7 @@ async def is_closed(connection: Connection, day: date) -> bool:
 
 async def is_cleared(connection: Connection, day: date) -> bool:
     """Whether the day's session is over."""
-    return await connection.fetchval("SELECT state FROM delivery_days WHERE delivery_day = $1", day) == "cleared"
+    return bool(await connection.fetchval("SELECT state = 'cleared' FROM delivery_days WHERE delivery_day = $1", day))
 
 
 async def test_a_gate_closes_once_although_nobody_bids_and_several_servers_watch(

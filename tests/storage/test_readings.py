@@ -17,6 +17,7 @@ from storage.accounts import NewAccount
 from storage.database import Database
 from storage.errors import AccountGone, TooManyCorrections
 from storage.sql import QUERIES
+from tests.cleared import give
 from tests.factories import new_phone
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -47,8 +48,8 @@ async def clear(connection: Connection, account: int, day: date, **volumes: int)
         " ON CONFLICT (delivery_day) DO UPDATE SET state = 'cleared'",
         day,
     )
-    given = [volumes.get(f"slot_{slot}", 0) for slot in range(1, 97)]
-    await connection.execute("INSERT INTO cleared_positions VALUES ($1, $2, $3)", account, day, given)
+    position = {slot: volumes[f"slot_{slot}"] for slot in range(1, 97) if f"slot_{slot}" in volumes}
+    await give(connection, account, day, position)
 
 
 @dataclass
@@ -213,7 +214,7 @@ async def test_the_feed_is_told_what_was_cleared_once_the_day_is(database: Datab
     assert await told() == [(None, None)] * 4
     await connection.execute("INSERT INTO delivery_days (delivery_day, state) VALUES ($1, 'closed')", DAY)
     assert await told() == [(None, None)] * 4, "closed is not cleared"
-    await clear(connection, seller, DAY, slot_41=1000)
+    await clear(connection, seller, DAY, slot_3=5, slot_41=1000, slot_96=7)
     assert await told() == [(1000, -200), (0, -100), (None, None), (0, 50)]
 
 

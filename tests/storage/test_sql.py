@@ -31,6 +31,11 @@ def test_a_file_that_breaks_the_rules_is_refused(tmp_path: Path, text: str, comp
 
 @pytest.mark.parametrize("name", [name for name in QUERIES if name != "migrations/create_ledger"])
 async def test_postgresql_accepts_every_statement(name: str, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    if name.startswith("clearing/"):
+        # What the transaction that clears a day makes for itself, and the next statements read.
+        made = ("clearing/make_given", "clearing/gather_given")
+        for earlier in made[: made.index(name) if name in made else None]:
+            await connection.execute(QUERIES[earlier].replace("ON COMMIT DROP", ""))
     await connection.prepare(QUERIES[name])
 
 

@@ -4,7 +4,7 @@
 -- Columns: slot smallint, revision integer, at timestamptz, solar_generation bigint, net_energy bigint,
 -- energy_consumption bigint, cleared bigint.
 SELECT u.slot, r.revision, r.at, r.solar_generation, r.net_energy, r.energy_consumption,
-       CASE WHEN d.state = 'cleared' THEN coalesce(p.volumes[u.slot], 0) END AS cleared
+       CASE WHEN d.state = 'cleared' THEN coalesce(p.volumes[array_position(p.slots, u.slot)], 0) END AS cleared
   FROM unnest($3::smallint[]) AS u (slot)
   LEFT JOIN LATERAL (
         SELECT *

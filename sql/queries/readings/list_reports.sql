@@ -5,7 +5,7 @@
 -- solar_generation bigint, net_energy bigint, energy_consumption bigint, cleared bigint (null while not cleared).
 SELECT r.account_id, r.account_seq, r.delivery_day, r.slot, r.revision, r.solar_generation, r.net_energy,
        r.energy_consumption,
-       CASE WHEN d.state = 'cleared' THEN coalesce(p.volumes[r.slot], 0) END AS cleared
+       CASE WHEN d.state = 'cleared' THEN coalesce(p.volumes[array_position(p.slots, r.slot)], 0) END AS cleared
   FROM unnest($1::bigint[], $2::bigint[]) AS u (account_id, after)
  CROSS JOIN LATERAL (
         SELECT *
