@@ -32,6 +32,8 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 _STATEMENT_S: Final = 120.0
 # Writers hold these locks for moments.
 _LOCK_S: Final = 10.0
+# Between statements a million bids take a second or two to clear.
+_IDLE_S: Final = 30.0
 _PIECE: Final = 1 << 16
 
 
@@ -149,7 +151,7 @@ async def _connected(database_url: str) -> AsyncIterator[Connection]:
                 "lock_timeout": f"{int(_LOCK_S * 1000)}ms",
                 "statement_timeout": f"{int(_STATEMENT_S * 1000)}ms",
                 # A process that stops in the middle must not keep others from clearing.
-                "idle_in_transaction_session_timeout": f"{int(_STATEMENT_S * 1000)}ms",
+                "idle_in_transaction_session_timeout": f"{int(_IDLE_S * 1000)}ms",
             },
         )
         try:

@@ -272,6 +272,7 @@ def test_a_row_that_does_not_follow_is_refused_and_changes_nothing() -> None:
         pytest.param((4, 4, "withdraw", "S", [42], [430], [-69]), id="volume without bids"),
         pytest.param((4, 4, "withdraw", "S", [41], [425], [-1500]), id="bids without volume"),
         pytest.param((4, 5, "close", None, [], [], []), id="one gate, two events"),
+        pytest.param((4, 4, "clear", None, [], [], []), id="cleared before the gate"),
     ],
 )
 def test_a_log_that_no_bids_can_have_written_is_refused(row: Row) -> None:
@@ -296,13 +297,30 @@ def test_a_withdrawal_from_a_level_that_is_gone_is_refused() -> None:
         pytest.param((5, 5, "close", None, [], [], []), id="close"),
     ],
 )
-def test_nothing_follows_the_gate(row: Row) -> None:
+def test_nothing_but_the_auction_follows_the_gate(row: Row) -> None:
     book = placed()
     book.apply(4, 4, "close", None, [], [], [])
     assert (book.state, book.closed_seq, book.changed_since(3)) == ("closed", 4, [])
     with pytest.raises(BrokenLog, match="the book is closed"):
         book.apply(*row)
     assert book.levels() == placed().levels()
+
+
+def test_the_auction_is_the_last_event_and_changes_no_level() -> None:
+    book = placed()
+    book.apply(4, 4, "close", None, [], [], [])
+    book.apply(5, 5, "clear", None, [41, 50], [425, -7], [30, 2])
+    assert (book.seq, book.state, book.closed_seq, book.cleared_seq) == (5, "cleared", 4, 5)
+    assert book.results == [Indicative(41, 425, 30), Indicative(50, -7, 2)]
+    assert (book.levels(), book.changed_since(4)) == (placed().levels(), [])
+    rows: list[Row] = [
+        (6, 6, "clear", None, [], [], []),
+        (6, 6, "close", None, [], [], []),
+        (6, 6, "place", "S", [1], [1], [1]),
+    ]
+    for row in rows:
+        with pytest.raises(BrokenLog, match="the book is cleared"):
+            book.apply(*row)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from market.book import Book, BrokenLog, Level
 from market.calendar import Calendar
 from market.clearing import PriceRule
 from storage import events
+from storage.clearing import clear_day
 from storage.commands import Amend, Change, Command, Place, Receipt, Withdraw
 from storage.database import Database
 from storage.errors import GateClosed
@@ -101,7 +102,15 @@ async def trade(writer: BookWriter, chance: random.Random, steps: int) -> None:
 async def restored(database: Database) -> Book:
     found = await events.read_day(database, DAY)
     assert found is not None
-    return Book.restore(MIDPOINT, seq=found.seq, state=found.state, closed_seq=found.closed_seq, levels=found.levels)
+    return Book.restore(
+        MIDPOINT,
+        seq=found.seq,
+        state=found.state,
+        closed_seq=found.closed_seq,
+        cleared_seq=found.cleared_seq,
+        results=found.results,
+        levels=found.levels,
+    )
 
 
 def catch_up(book: Book, rows: Sequence[LogRow]) -> None:
@@ -111,7 +120,8 @@ def catch_up(book: Book, rows: Sequence[LogRow]) -> None:
 
 def all_that_is_known(book: Book) -> tuple[object, ...]:
     return (
-        (book.seq, book.state, book.closed_seq, book.crc()),
+        (book.seq, book.state, book.closed_seq, book.cleared_seq, book.crc()),
+        book.results,
         book.levels(),
         book.indicatives(range(1, 97)),
         [book.changed_since(since) for since in range(book.seq + 1)],
@@ -119,21 +129,24 @@ def all_that_is_known(book: Book) -> tuple[object, ...]:
 
 
 async def test_a_restored_book_equals_the_one_that_lived_through_the_log(
-    writer: BookWriter, database: Database, monkeypatch: pytest.MonkeyPatch
+    writer: BookWriter, database: Database, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lived = Book(MIDPOINT)
     await trade(writer, random.Random(1), 40)
-    for is_closed in (False, True):
-        if is_closed:
+    for state in ("open", "closed", "cleared"):
+        if state == "closed":
             await close_gate(database)
+        elif state == "cleared":
+            await clear_day(database_url, DAY, PastGate(), MIDPOINT)
         catch_up(lived, await events.read_beyond(database, {DAY: lived.seq}, 1000))
-        assert (lived.closed_seq is not None) == is_closed
+        assert lived.state == state
         # A day that takes one statement, several, and one for every row.
         for stretch in (250_000, 50, 1):
             monkeypatch.setattr(events, "_STRETCH_EVENTS", stretch)
             assert all_that_is_known(await restored(database)) == all_that_is_known(lived)
         aggregated = await read_book(database, DAY)
         assert aggregated is not None
+        assert (lived.results != []) == (state == "cleared")
         assert (lived.seq, lived.state, lived.levels()) == (aggregated.seq, aggregated.state, aggregated.levels)
 
 
