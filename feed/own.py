@@ -32,6 +32,8 @@ _TICK_S: Final = 0.1
 _POLL_TICKS: Final = 20
 # Of one account at once; the rest follows with the next tick.
 _MAX_EVENTS: Final = 200
+# In one statement. When a day was cleared, everybody who took part has something to read, of many bids each.
+_MAX_ACCOUNTS: Final = 100
 
 
 @dataclass(slots=True)
@@ -125,14 +127,16 @@ class OwnFeed:
         # Some may have been named when nobody listened to them any more.
         self._hinted.intersection_update(self._listeners)
         cursors = {account_id: self._lowest(account_id) for account_id in self._hinted}
-        due = {account_id: seq for account_id, seq in cursors.items() if seq is not None}
-        if not due:
-            return
-        self._hinted.difference_update(due)
+        due = [(account_id, seq) for account_id, seq in cursors.items() if seq is not None]
+        for start in range(0, len(due), _MAX_ACCOUNTS):
+            await self._deliver_to(dict(due[start : start + _MAX_ACCOUNTS]))
+
+    async def _deliver_to(self, cursors: dict[int, int]) -> None:
+        self._hinted.difference_update(cursors)
         try:
-            found = await read_beyond(self._database, due, _MAX_EVENTS)
+            found = await read_beyond(self._database, cursors, _MAX_EVENTS)
         except BaseException:
-            self._hinted.update(due)
+            self._hinted.update(cursors)
             raise
         for account_id, events in found.items():
             # There may be more beyond what was read.

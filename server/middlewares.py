@@ -160,7 +160,7 @@ async def set_headers(request: web.Request, response: web.StreamResponse) -> Non
     origin = request.headers.get("Origin")
     if origin in app[HTTP].cors_origins:
         headers["Access-Control-Allow-Origin"] = str(origin)
-        headers["Access-Control-Expose-Headers"] = "X-Request-ID, Retry-After"
+        headers["Access-Control-Expose-Headers"] = "X-Request-ID, Retry-After, Content-Disposition"
         headers["Cross-Origin-Resource-Policy"] = "cross-origin"
         if request.method == "OPTIONS":
             headers["Access-Control-Allow-Methods"] = "GET, POST, PATCH, DELETE"

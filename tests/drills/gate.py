@@ -9,12 +9,12 @@ What lives here: the plan, the kills around the gate, and what is asked when it 
 
 import argparse
 import asyncio
+import contextlib
 import random
 import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -93,7 +93,7 @@ async def run(plan: Plan, directory: Path) -> Report:
     await server.start()
     startup_s = time.monotonic() - began
     try:
-        async with AsyncExitStack() as stack:
+        async with contextlib.AsyncExitStack() as stack:
             connector = aiohttp.TCPConnector(limit=0)
             client = await stack.enter_async_context(
                 aiohttp.ClientSession(server.url, timeout=aiohttp.ClientTimeout(total=20), connector=connector)
@@ -120,8 +120,12 @@ async def run(plan: Plan, directory: Path) -> Report:
                 for bidder in bidders:
                     work.create_task(bidder.bid_until(client, ends))
                 work.create_task(race_the_gate(client, bidders, plan.race))
-                await _kill_around(server, plan, session, chance, report, struck)
-                await _bid_on(server, plan, client, bidders, ends)
+                cleared = work.create_task(_wait_until_cleared(server, client, bidders[0]))
+                await _kill_around(server, plan, session, cleared, chance, report, struck)
+                await cleared
+                await server.wait_until_ready()
+                await asyncio.sleep(session.gate_s + plan.after_s - time.time())
+                ends.set()
             await _compare(server, client, bidders, watching, report)
             _place_in_time(report, session, struck)
     finally:
@@ -143,6 +147,7 @@ async def _kill_around(
     server: DrillServer,
     plan: Plan,
     session: Session,
+    cleared: asyncio.Task[None],
     chance: random.Random,
     report: Report,
     struck: list[float],
@@ -154,7 +159,8 @@ async def _kill_around(
     at = [session.gate_s + chance.uniform(-0.3, 0.3) for _ in range(plan.kills - early - late)]
     for number, moment in enumerate([*sorted([*before, *at]), *[None] * late]):
         if moment is None:
-            await _clearing_begins(server)
+            while not is_clearing(server) and not cleared.done():  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.005)
             await asyncio.sleep(chance.uniform(0.0, 0.2))
         else:
             await asyncio.sleep(moment - time.time())
@@ -165,39 +171,21 @@ async def _kill_around(
         report.kills[await strike(server, victim)] += 1
 
 
-async def _clearing_begins(server: DrillServer) -> None:
-    """Return once the day is being cleared, or was before anybody could look."""
-    async with asyncio.timeout(_RESULTS_WITHIN_S):
-        while not is_clearing(server) and "day cleared" not in server.log:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.005)
-
-
-async def _bid_on(
-    server: DrillServer, plan: Plan, client: aiohttp.ClientSession, bidders: list[Bidder], ends: asyncio.Event
-) -> None:
-    """Let them bid until there are results and the time after the gate is over."""
-    session = bidders[0].session
+async def _wait_until_cleared(server: DrillServer, client: aiohttp.ClientSession, bidder: Bidder) -> None:
+    """Return when the day has results. A server that was just killed says nothing."""
+    url = f"/results/dayahead?deliveryDate={bidder.session.day}"
+    await asyncio.sleep(bidder.session.gate_s - time.time())
     try:
-        await server.wait_until_ready(_RESULTS_WITHIN_S)
-        async with asyncio.timeout(max(session.gate_s - time.time(), 0) + _RESULTS_WITHIN_S):
-            while not await _has_results(client, bidders[0]):  # noqa: ASYNC110 - asked as any client would
+        async with asyncio.timeout(_RESULTS_WITHIN_S):
+            while True:
+                with contextlib.suppress(aiohttp.ClientError):
+                    async with client.get(url, headers=bidder.household.headers) as response:
+                        assert response.status in (200, 404, 500, 503), await response.text()
+                        if response.status == 200:
+                            return
                 await asyncio.sleep(0.05)
-        await asyncio.sleep(session.gate_s + plan.after_s - time.time())
     except TimeoutError:
         raise AssertionError(f"no results {_RESULTS_WITHIN_S} s after the gate:\n{server.log[-4000:]}") from None
-    finally:
-        ends.set()
-
-
-async def _has_results(client: aiohttp.ClientSession, bidder: Bidder) -> bool:
-    """Whether the day is cleared. A server that was just killed says nothing."""
-    url = f"/results/dayahead?deliveryDate={bidder.session.day}"
-    try:
-        async with client.get(url, headers=bidder.household.headers) as response:
-            assert response.status in (200, 404, 500, 503), await response.text()
-            return response.status == 200
-    except aiohttp.ClientError:
-        return False
 
 
 async def _look(client: aiohttp.ClientSession, bidders: list[Bidder]) -> Ended:

@@ -1,5 +1,6 @@
 """Resuming `me`: every message since, in order, or a plain start over (rule 12 of the feed)."""
 
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -103,7 +104,8 @@ async def fill(connection: "Connection[asyncpg.Record]", account: int, count: in
                                  side, slots, prices, volumes)
         SELECT $1, n, n, n, $2, n, n, 'place', 'S', '{41}', '{425}', '{1}' FROM generate_series(1, $3::bigint) AS n
         """,
-        india_today(),
+        # A day whose gate is open, so that nothing more happens to it.
+        india_today() + timedelta(days=2),
         account,
         count,
     )
