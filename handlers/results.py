@@ -30,9 +30,9 @@ from storage.results import ClearedDay
 
 _SLOT: dict[str, Any] = {
     "timeslot": "10:00-10:15",
-    "clearingPrice": "4.37",
+    "clearingPrice": "4.25",
     "low": "4.25",
-    "high": "4.50",
+    "high": "4.25",
     "clearedVolume": "2.000",
     "buyVolume": "2.000",
     "sellVolume": "2.500",
@@ -46,20 +46,20 @@ _RESULTS = {
     "clearedAt": "2026-11-22T18:30:00.412Z",
     "priceRule": "midpoint",
     "slots": [_SLOT],
-    "totals": {"clearedVolume": "2.000", "turnover": "8.74000", "buyVolume": "2.000", "sellVolume": "2.500"},
+    "totals": {"clearedVolume": "2.000", "turnover": "8.50000", "buyVolume": "2.000", "sellVolume": "2.500"},
 }
 _TRADE: dict[str, Any] = {
     "id": 674106214252545,
     "timeslot": "10:00-10:15",
     "side": "sell",
     "volume": "2.000",
-    "price": "4.37",
-    "amount": "8.74000",
+    "price": "4.25",
+    "amount": "8.50000",
 }
 _TRADES = {
     "deliveryDate": "2026-11-23",
     "trades": [_TRADE],
-    "totals": {"volume": "2.000", "amount": "8.74000"},
+    "totals": {"volume": "2.000", "amount": "8.50000"},
     "next": None,
 }
 _WRONG_DAY = Answer(

@@ -1,49 +1,29 @@
 """The auction of one slot over its single bids: what clears, and what each bid is filled.
 
-What lives here: levels out of bids by the million, and allocation at the margin (market rules "The auction", 4). What
+What lives here: which bids have to be looked at, and allocation at the margin (market rules "The auction", 4). What
 must not: the rule for volume, interval and price, which is `market.clearing` alone; accounts, days or JSON.
 """
 
 from bisect import bisect_left
-from collections import defaultdict
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from market.clearing import Clearing, PriceRule, clear_columns
+from market.curves import Curve, added_curve, counted_curves, sorted_curve
+from market.offers import Offers, Ticks, total_of
 
-Ticks: TypeAlias = NDArray[np.int64]
-# Levels of one side, best first: their prices, and the volumes down to each.
-_Curve: TypeAlias = tuple[list[int], list[int]]
+__all__ = ["Auction", "Offers", "Ticks", "auction"]
 
 # Below it floats hold volumes exactly, and their products with a share of 1 to less than one tick.
 _EXACT_IN_FLOATS: Final = 2**52
-_LEAST_BINS_BITS: Final = 12
-_MOST_BINS_BITS: Final = 16
-_INT64: Final = np.iinfo(np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class Offers:
-    """The bids of one side of one slot, as columns: limit prices and volumes in ticks (volumes above 0). `priorities`
-    tells who was placed earlier (the smaller number); all different. None: the order of the columns.
-
-    Raises ValueError where the columns are not int64 or not of one length, or a volume is not above 0.
-    """
-
-    prices: Ticks
-    volumes: Ticks
-    priorities: Ticks | None = None
-
-    def __post_init__(self) -> None:
-        columns = [column for column in (self.prices, self.volumes, self.priorities) if column is not None]
-        if any(column.dtype != np.int64 or column.shape != (len(self.prices),) for column in columns):
-            raise ValueError("prices, volumes and priorities must be columns of int64, all of one length")
-        if len(self.volumes) and self.volumes.min() <= 0:
-            raise ValueError("a bid's volume must be above 0")
+# Of each side, to guess where the curves cross; a side must have several times as many bids for the guess to pay.
+_SAMPLE: Final = 16_384
+_LEAST_SAMPLED: Final = 4 * _SAMPLE
+# How far the guess of the cleared volume may be off, as a share of each side's volume: some three standard deviations.
+_DOUBT: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,121 +42,89 @@ def auction(buys: Offers, sells: Offers, rule: PriceRule) -> Auction:
     All bids better than the last accepted limit are filled whole. Those at it share what is left pro rata to volume:
     whole ticks, the left-over ones by largest remainder, then to who was placed earlier.
     """
-    demand, supply = _curves(buys, sells)
+    if not len(buys.prices) or not len(sells.prices):
+        return _nothing(buys, sells)
+    demand: Curve
+    supply: Curve
+    if max(total_of(buys.volumes), total_of(sells.volumes)) < _EXACT_IN_FLOATS:
+        if min(len(buys.prices), len(sells.prices)) >= _LEAST_SAMPLED:
+            found = _cleared_near(_guessed_crossing(buys, sells), buys, sells, rule)
+            if found is not None:
+                return found
+        demand, supply = counted_curves(buys, sells)
+    else:
+        demand, supply = added_curve(buys, is_descending=True), added_curve(sells, is_descending=False)
     clearing = clear_columns(*demand, *supply, rule)
     if clearing is None:
-        return Auction(None, np.zeros_like(buys.volumes), np.zeros_like(sells.volumes))
+        return _nothing(buys, sells)
     last_buy, last_sell = (prices[bisect_left(totals, clearing.volume)] for prices, totals in (demand, supply))
     bought = _fill(buys, buys.prices >= last_buy, last_buy, clearing.volume)
     sold = _fill(sells, sells.prices <= last_sell, last_sell, clearing.volume)
     return Auction(clearing, bought, sold)
 
 
-def _curves(buys: Offers, sells: Offers) -> tuple[_Curve, _Curve]:
-    """What `clear_columns` is to know of both sides."""
-    if not len(buys.prices) or not len(sells.prices):
-        return ([], []), ([], [])
-    if max(_total(buys.volumes), _total(sells.volumes)) < _EXACT_IN_FLOATS:
-        return _counted_curves(buys, sells)
-    return _added_curve(buys, is_descending=True), _added_curve(sells, is_descending=False)
+def _nothing(buys: Offers, sells: Offers) -> Auction:
+    return Auction(None, np.zeros_like(buys.volumes), np.zeros_like(sells.volumes))
 
 
-def _added_curve(side: Offers, *, is_descending: bool) -> _Curve:
-    """All levels of a side, in Python's integers, for totals that may need more than 64 bits."""
-    levels: defaultdict[int, int] = defaultdict(int)
-    for price, volume in zip(side.prices.tolist(), side.volumes.tolist(), strict=True):
-        levels[price] += volume
-    prices = sorted(levels, reverse=is_descending)
-    return prices, list(accumulate(levels[price] for price in prices))
+def _guessed_crossing(buys: Offers, sells: Offers) -> tuple[int, int]:
+    """Prices between which the curves of a sample of the bids say that those of all cross, with room for doubt."""
+    buy_prices, demand = _sampled(buys, -1)
+    sell_prices, supply = _sampled(sells, 1)
+    # What would clear at each buyer's limit.
+    within = np.searchsorted(sell_prices, buy_prices, side="right")
+    volume = np.minimum(demand, np.concatenate(([0.0], supply))[within]).max()
+    limits = [
+        prices[min(int(np.searchsorted(totals, volume + doubt)), len(prices) - 1)]
+        for prices, totals in ((buy_prices, demand), (sell_prices, supply))
+        for doubt in (-_DOUBT * totals[-1], _DOUBT * totals[-1])
+    ]
+    return int(min(limits)), int(max(limits))
 
 
-def _counted_curves(buys: Offers, sells: Offers) -> tuple[_Curve, _Curve]:
-    """The levels of both sides around their crossing, found by counting volumes in bins of prices: nothing is sorted.
+def _sampled(side: Offers, sign: int) -> tuple[Ticks, NDArray[np.float64]]:
+    """Prices of a sample, best first, and about how much of the side's volume there is down to each."""
+    step = max(len(side.prices) // _SAMPLE, 1)
+    prices, volumes = side.prices[::step], side.volumes[::step]
+    order = np.argsort(prices)[::sign]
+    return prices[order], volumes[order].cumsum() * (len(side.prices) / len(prices))
 
-    Where the prices are more than the bins, a bin holds several, and the two bins in which the curves cross are
-    counted again, more finely: the window `low`..`high`. At its low end demand is not below supply, at its high end
-    not above it, or no bid beyond that end can trade. So the buys above it and the sells below it are filled whole, and
-    those on its other side not at all; of either lot only the limit next to the window can move the interval.
+
+def _cleared_near(window: tuple[int, int], buys: Offers, sells: Offers, rule: PriceRule) -> Auction | None:
+    """The auction, if the curves cross between two prices; None if that is not certain.
+
+    It is where more clears than the buys above them want, and than the sells below them offer. No price beyond can
+    clear as much then, and the last accepted bid of each side lies between them: so the buys above are filled whole,
+    like the sells below, the others beyond not at all, and none of these is near enough to move the interval.
     """
-    bids = (buys.prices, buys.volumes), (sells.prices, sells.volumes)
-    # No other price can trade, and no bid beyond them can move the interval.
-    low, high = int(sells.prices.min()), int(buys.prices.max())
-    if high < low:
-        return ([], []), ([], [])
-    bins_bits = min(max(_LEAST_BINS_BITS, len(buys.prices).bit_length() - 3), _MOST_BINS_BITS)
-    above = below = 0  # what the buys above the window want, and the sells below it offer
-    is_whole = True
-    while True:
-        shift = max(0, (high - low).bit_length() - bins_bits)
-        low = low >> shift << shift  # so that no bin reaches beyond 64 bits
-        wanted, offered = (_binned(*side, low, high, shift) for side in bids)
-        demand = above + wanted[::-1].cumsum()[::-1]
-        supply = below + offered.cumsum()
-        if not shift:
-            break
-        crossing = int(np.count_nonzero(demand >= supply)) - 1  # the last such bin; before the first there may be none
-        first, last = max(crossing, 0), min(crossing + 1, len(demand) - 1)
-        above = int(demand[last + 1]) if last + 1 < len(demand) else above
-        below = int(supply[first - 1]) if first else below
-        low, high = low + (first << shift), low + (last + 1 << shift) - 1
-        bids = _between(*bids[0], low, high), _between(*bids[1], low, high)
-        is_whole = False
-    bought, sold = np.flatnonzero(wanted)[::-1], np.flatnonzero(offered)
-    buy_curve = (bought + low).tolist(), demand[bought].tolist()
-    sell_curve = (sold + low).tolist(), supply[sold].tolist()
-    if not is_whole:
-        _add_neighbours(buy_curve, _nearest_above(buys.prices, high), above, _nearest_below(buys.prices, low))
-        _add_neighbours(sell_curve, _nearest_below(sells.prices, low), below, _nearest_above(sells.prices, high))
-    return buy_curve, sell_curve
-
-
-def _binned(prices: Ticks, volumes: Ticks, low: int, high: int, shift: int) -> Ticks:
-    """Volumes by price, 2^shift prices to a bin, from `low` to the end of the bin of `high`."""
-    count = (high - low >> shift) + 1
-    # The distance may need 64 bits without a sign: it wraps, and is read so. Below `low` it wraps to beyond all bins.
-    bins = np.minimum((prices - low).view(np.uint64) >> shift, count).view(np.int64)
-    return np.bincount(bins, volumes, count + 1)[:count].astype(np.int64)
-
-
-def _between(prices: Ticks, volumes: Ticks, low: int, high: int) -> tuple[Ticks, Ticks]:
-    """The bids of a window; where they are many, all: to leave the others in costs less than to take these out."""
-    is_inside = (prices >= low) & (prices <= high)
-    if 2 * np.count_nonzero(is_inside) > len(prices):
-        return prices, volumes
-    inside = np.flatnonzero(is_inside)
-    return prices[inside], volumes[inside]
-
-
-def _add_neighbours(curve: _Curve, better: int | None, better_total: int, worse: int | None) -> None:
-    """Put the limits next to the window at the ends of a curve. How much the worse one holds makes no difference."""
-    prices, totals = curve
-    if better is not None:
-        prices.insert(0, better)
-        totals.insert(0, better_total)
-    if worse is not None:
-        prices.append(worse)
-        totals.append((totals[-1] if totals else 0) + 1)
-
-
-def _nearest_above(prices: Ticks, limit: int) -> int | None:
-    if limit == _INT64.max:
+    low, high = window
+    is_above, is_below = buys.prices > high, sells.prices < low
+    bought, sold = buys.volumes * is_above, sells.volumes * is_below
+    above, below = int(bought.sum()), int(sold.sum())
+    buying, selling = np.flatnonzero(is_above ^ (buys.prices >= low)), np.flatnonzero(is_below ^ (sells.prices <= high))
+    if not len(buying) or not len(selling):
         return None
-    # Without a sign the distances of those not above it wrap to more than any of those above.
-    nearest = int(prices[(prices - (limit + 1)).view(np.uint64).argmin()])
-    return nearest if nearest > limit else None
-
-
-def _nearest_below(prices: Ticks, limit: int) -> int | None:
-    if limit == _INT64.min:
+    inner_buys, inner_sells = _taken(buys, buying), _taken(sells, selling)
+    demand = sorted_curve(inner_buys, above, is_descending=True)
+    supply = sorted_curve(inner_sells, below, is_descending=False)
+    clearing = clear_columns(*demand, *supply, rule)
+    if clearing is None or clearing.volume <= max(above, below):
         return None
-    nearest = int(prices[(limit - 1 - prices).view(np.uint64).argmin()])
-    return nearest if nearest < limit else None
+    last_buy, last_sell = (prices[bisect_left(totals, clearing.volume)] for prices, totals in (demand, supply))
+    bought[buying] = _fill(inner_buys, inner_buys.prices >= last_buy, last_buy, clearing.volume - above)
+    sold[selling] = _fill(inner_sells, inner_sells.prices <= last_sell, last_sell, clearing.volume - below)
+    return Auction(clearing, bought, sold)
+
+
+def _taken(side: Offers, places: NDArray[np.intp]) -> Offers:
+    priorities = places if side.priorities is None else side.priorities[places]
+    return Offers(side.prices[places], side.volumes[places], priorities)
 
 
 def _fill(side: Offers, is_accepted: NDArray[np.bool_], margin: int, volume: int) -> Ticks:
     """What each bid gets of `volume`: the accepted ones all, but for what those at the margin of the long side lack."""
     filled = side.volumes * is_accepted
-    if lacking := _total(filled) - volume:
+    if lacking := total_of(filled) - volume:
         at_margin = np.flatnonzero(side.prices == margin)
         priorities = at_margin if side.priorities is None else side.priorities[at_margin]
         filled[at_margin] = _shares(side.volumes[at_margin], lacking, priorities)
@@ -185,7 +133,7 @@ def _fill(side: Offers, is_accepted: NDArray[np.bool_], margin: int, volume: int
 
 def _shares(volumes: Ticks, lacking: int, priorities: Ticks) -> Ticks:
     """Pro rata to `volumes`, all ticks of their sum but `lacking`."""
-    total = _total(volumes)
+    total = total_of(volumes)
     left = total - lacking
     if total >= _EXACT_IN_FLOATS:
         return _shares_in_big_integers(volumes, left, total, priorities)
@@ -210,10 +158,3 @@ def _shares_in_big_integers(volumes: Ticks, left: int, total: int, priorities: T
     order = sorted(range(len(shares)), key=lambda bid: (-remainders[bid], priorities[bid]))
     filled[order[: left - sum(shares)]] += 1
     return filled
-
-
-def _total(volumes: Ticks) -> int:
-    """Their sum, whatever its size."""
-    if not len(volumes) or int(volumes.max()) * len(volumes) <= _INT64.max:
-        return int(volumes.sum())
-    return sum(volumes.tolist())

@@ -154,7 +154,7 @@ async def _ask(options: Options, name: str, book: Book, given_up: str | None) ->
     file.parent.mkdir(parents=True, exist_ok=True)
     book.write(file)
     log.unlink(missing_ok=True)
-    child = Child([python, place / "clear.py", file, str(options.measure_s / 5)], log=log)
+    child = Child([python, place / "clear.py", file, str(options.measure_s / 5)], log=log, cwd=file.parent)
     try:
         code = await child.wait(patience_s)
     except NotMeasured:

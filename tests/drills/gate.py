@@ -161,7 +161,7 @@ async def _kill_around(
         if moment is None:
             while not is_clearing(server) and not cleared.done():  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.005)
-            await asyncio.sleep(chance.uniform(0.0, 0.2))
+            await asyncio.sleep(chance.uniform(0.0, 0.1))
         else:
             await asyncio.sleep(moment - time.time())
         # The first takes everything, so that every drill has that.

@@ -17,6 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from market import auction as auction_module
+from market import curves
 from market.auction import Auction, Offers, auction
 from market.clearing import Clearing, PriceRule, clear_levels
 from market.ticks import INT64_MAX, INT64_MIN, Tick
@@ -94,9 +95,16 @@ def fills(bids: Bids, volume: int) -> list[int]:
 def in_four_bins() -> Iterator[None]:
     """Every book is one of too many prices to be counted at once."""
     with (
-        mock.patch.object(auction_module, "_LEAST_BINS_BITS", 2),
-        mock.patch.object(auction_module, "_MOST_BINS_BITS", 2),
+        mock.patch.object(curves, "_LEAST_BINS_BITS", 2),
+        mock.patch.object(curves, "_MOST_BINS_BITS", 2),
     ):
+        yield
+
+
+@contextmanager
+def near_a_guess() -> Iterator[None]:
+    """Of every book it is guessed first where its curves cross."""
+    with mock.patch.object(auction_module, "_LEAST_SAMPLED", 1), mock.patch.object(auction_module, "_SAMPLE", 4):
         yield
 
 
@@ -155,7 +163,7 @@ def mirrored(buys: Bids, sells: Bids) -> tuple[Bids, Bids]:
 
 
 # 10,200 random books: two an example, for each way to clear one.
-@pytest.mark.parametrize("way", [nullcontext, in_four_bins, in_big_integers])
+@pytest.mark.parametrize("way", [nullcontext, in_four_bins, near_a_guess, in_big_integers])
 @given(buys=SIDE, sells=SIDE, rule=RULES)
 @example(buys=[], sells=[], rule=PriceRule.MIDPOINT)
 @example(buys=[(5, 4), (5, 4)], sells=[(5, 6)], rule=PriceRule.MIDPOINT)
@@ -198,7 +206,7 @@ def test_the_order_in_which_bids_are_read_does_not_matter(buys: Bids, sells: Bid
     read_buys, read_sells = list(range(len(buys))), list(range(len(sells)))
     random.shuffle(read_buys)
     random.shuffle(read_sells)
-    for way in (in_four_bins, in_big_integers):
+    for way in (in_four_bins, near_a_guess, in_big_integers):
         with way():
             shuffled = auction(
                 offers([buys[number] for number in read_buys], [7 * number - 20 for number in read_buys]),
@@ -261,8 +269,9 @@ HUGE_VOLUME = st.one_of(
 def test_prices_may_be_anywhere_in_64_bits(buys: Bids, sells: Bids, rule: PriceRule) -> None:
     expected = Reference(buys, sells, rule).answer()
     assert plain(run(buys, sells, rule)) == expected
-    with in_four_bins():
-        assert plain(run(buys, sells, rule)) == expected
+    for way in (in_four_bins, near_a_guess):
+        with way():
+            assert plain(run(buys, sells, rule)) == expected
 
 
 @given(
@@ -375,3 +384,56 @@ def test_columns_that_do_not_belong_together_are_refused(prices: Any, volumes: A
 def test_a_bid_without_volume_is_refused(volume: int) -> None:
     with pytest.raises(ValueError, match="volume must be above 0"):
         Offers(INT, np.array([1, volume], np.int64))
+
+
+SHAPES: dict[str, Callable[[np.random.Generator, int], Any]] = {
+    "even": lambda random, count: random.integers(300, 600, count),
+    "fine": lambda random, count: random.integers(0, 2**50, count),
+    "a few prices": lambda random, count: random.choice([-5, 400, 410, 411, 900], count),
+    "read by price": lambda random, count: np.sort(random.integers(300, 600, count)),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("supply", [0.2, 1, 5])
+def test_a_book_with_a_guessed_crossing_is_cleared_as_without(shape: str, supply: float) -> None:
+    random = np.random.default_rng(len(shape) + int(10 * supply))
+    count = auction_module._LEAST_SAMPLED
+    buys, sells = (
+        Offers(SHAPES[shape](random, count), random.integers(1, most, count), random.permutation(count))
+        for most in (1000, int(1000 * supply))
+    )
+    found = auction(buys, sells, PriceRule.MIDPOINT)
+    with mock.patch.object(auction_module, "_LEAST_SAMPLED", count + 1):
+        assert plain(found) == plain(auction(buys, sells, PriceRule.MIDPOINT))
+    assert found.clearing is not None
+
+
+def test_the_guess_is_good_for_usual_books_and_refused_where_it_is_not() -> None:
+    random = np.random.default_rng(3)
+    count = auction_module._LEAST_SAMPLED
+    buys, sells = (
+        Offers(random.integers(low, low + 300, count), random.integers(1, 1000, count)) for low in (350, 300)
+    )
+    guess = auction_module._guessed_crossing(buys, sells)
+    near = auction_module._cleared_near(guess, buys, sells, PriceRule.MIDPOINT)
+    assert near is not None
+    assert near.clearing is not None
+    assert guess[0] < near.clearing.lo <= near.clearing.hi < guess[1] < guess[0] + 30
+    for window in ((0, 300), (guess[1], 700), (near.clearing.price, near.clearing.price), (0, 0)):
+        beside = auction_module._cleared_near(window, buys, sells, PriceRule.MIDPOINT)
+        assert beside is None or plain(beside) == plain(near)
+    assert auction_module._cleared_near((0, 300), buys, sells, PriceRule.MIDPOINT) is None
+
+
+SMALL_SIDE = st.lists(st.tuples(st.integers(0, 6), st.integers(1, 4)), min_size=1, max_size=7)
+
+
+@given(SMALL_SIDE, SMALL_SIDE, RULES)
+@settings(deadline=None, max_examples=300)
+def test_whatever_is_guessed_the_answer_is_right_or_none_is_given(buys: Bids, sells: Bids, rule: PriceRule) -> None:
+    expected = Reference(buys, sells, rule).answer()
+    for low in range(-1, 8):
+        for high in range(low, 8):
+            near = auction_module._cleared_near((low, high), offers(buys), offers(sells), rule)
+            assert near is None or plain(near) == expected
