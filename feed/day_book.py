@@ -51,23 +51,28 @@ class DayBook:
             return self._whole(now)[3]
         return text_frame(self._make(now, slots))
 
-    def lead(self, since: int, slots: Collection[int] | None, ts_ms: int) -> bytes:
-        """The frames that lead a client from sequence number `since` to the present, one after another; levels of any
+    def end(self, *, at_gate: bool) -> int:
+        """The number of the last event that is told: of all, or of those up to the gate."""
+        closed_seq = self.book.closed_seq
+        return closed_seq if at_gate and closed_seq is not None else self.book.seq
+
+    def lead(self, since: int, end: int, slots: Collection[int] | None, ts_ms: int) -> bytes:
+        """The frames that lead a client from sequence number `since` to `end`, one after another; levels of any
         number of events are merged into one update, the gate and the auction have a message each."""
         book, frames = self.book, []
         for seq, message in ((book.closed_seq, self._gate), (book.cleared_seq, self._cleared)):
-            if seq is not None and since < seq:
+            if seq is not None and since < seq <= end:
                 if since < seq - 1:
                     frames.append(self._update(since, seq - 1, slots, ts_ms))
                 frames.append(message(seq, slots))
                 since = seq
-        if since < book.seq:
-            frames.append(self._update(since, book.seq, slots, ts_ms))
+        if since < end:
+            frames.append(self._update(since, end, slots, ts_ms))
         return b"".join(frames)
 
-    def position(self, slots: Collection[int] | None) -> tuple[str, int, int]:
-        """Epoch, sequence number and checksum of the present."""
-        return self.epoch, self.book.seq, self.book.crc(slots)
+    def position(self, end: int, slots: Collection[int] | None) -> tuple[str, int, int]:
+        """Epoch, sequence number and checksum at `end`; no level has changed since the gate."""
+        return self.epoch, end, self.book.crc(slots)
 
     def _gate(self, seq: int, _slots: Collection[int] | None) -> bytes:
         return messages.gate(channel=self.channel, epoch=self.epoch, prev=seq - 1, seq=seq, state="closed")

@@ -60,7 +60,7 @@ class Group:
     def __init__(self, key: GroupKey, day_book: DayBook, now_s: float) -> None:
         self.key = key
         self.day_book = day_book
-        self.seq = day_book.book.seq
+        self.seq = self.end
         # In the order in which they came.
         self.members: dict[Connection, None] = {}
         self.behind: dict[Connection, int | None] = {}
@@ -72,6 +72,12 @@ class Group:
     def name(self) -> str:
         """The channel as those who are here named it."""
         return OPEN_BOOK_CHANNEL if self.key.is_open_book else self.day_book.channel
+
+    @property
+    def end(self) -> int:
+        """The last event that its members are told. Who follows the book that is open is told of no day more than its
+        gate, and goes on with the next."""
+        return self.day_book.end(at_gate=self.key.is_open_book)
 
     @property
     def is_empty(self) -> bool:

@@ -71,9 +71,9 @@ class Hub:
                 self._leave(connection, earlier)
         group = self._group(GroupKey(day_book.day, rate_ms, slots, is_open_book), day_book)
         connection.groups = (*connection.groups, group)
-        seq = day_book.book.seq
+        seq = group.end
         if since is not None and since.epoch == day_book.epoch and day_book.book.is_known_since(since.seq):
-            frames = day_book.lead(since.seq, slots, self._now_ms())
+            frames = day_book.lead(since.seq, seq, slots, self._now_ms())
             self._tell_first(connection, group, answer(True, seq), frames)
         else:
             self._tell_first(connection, group, answer(False, seq), day_book.snap_frame(self._clock(), slots))
@@ -179,25 +179,25 @@ class Hub:
 
     def _news(self, group: Group, now_s: float) -> tuple[bytes, int]:
         """What a group is to be told now, and up to where it was told before."""
-        told, day_book = group.seq, group.day_book
-        if day_book.book.seq > told:
-            frames = day_book.lead(told, group.key.slots, self._now_ms())
-            group.seq, group.sent_at = day_book.book.seq, now_s
+        told, end, day_book = group.seq, group.end, group.day_book
+        if end > told:
+            frames = day_book.lead(told, end, group.key.slots, self._now_ms())
+            group.seq, group.sent_at = end, now_s
             return frames, told
         if now_s - group.sent_at >= _HEARTBEAT_S:
             group.sent_at = now_s
-            at = day_book.position(group.key.slots)
+            at = day_book.position(end, group.key.slots)
             return messages.heartbeat(self._now_ms(), day_book.channel, at), told
         return b"", told
 
     def _help(self, group: Group) -> None:
         """Bring those who were behind, and have read everything since, to where the book stands."""
-        day_book, slots, ts_ms = group.day_book, group.key.slots, self._now_ms()
+        day_book, end, slots, ts_ms = group.day_book, group.end, group.key.slots, self._now_ms()
 
         def frames_since(told: int | None) -> bytes:
             if told is None:
                 return day_book.snap_frame(self._clock(), slots)
-            return day_book.lead(told, slots, ts_ms)
+            return day_book.lead(told, end, slots, ts_ms)
 
         group.catch_up(frames_since)
 

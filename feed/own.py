@@ -8,6 +8,7 @@ what is sent is read from there, so a lost hint costs a poll and never a message
 """
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import Final
 
@@ -116,20 +117,20 @@ class OwnFeed:
                 self._hint_all()
             try:
                 await self._deliver()
-            except Unavailable:
-                # The hints stay, and are followed once the database is there again.
-                continue
             except Exception as fault:
                 log.error("delivering own events failed", exc_info=fault)
 
     async def _deliver(self) -> None:
-        """Read what is beyond the subscribers' numbers, and send it."""
+        """Read what is beyond the subscribers' numbers, and send it. While the database does not answer the hints stay,
+        and are followed once it is there again."""
         # Some may have been named when nobody listened to them any more.
         self._hinted.intersection_update(self._listeners)
         cursors = {account_id: self._lowest(account_id) for account_id in self._hinted}
         due = [(account_id, seq) for account_id, seq in cursors.items() if seq is not None]
         for start in range(0, len(due), _MAX_ACCOUNTS):
-            await self._deliver_to(dict(due[start : start + _MAX_ACCOUNTS]))
+            # One portion that takes the database too long must not keep the others waiting for ever.
+            with contextlib.suppress(Unavailable):
+                await self._deliver_to(dict(due[start : start + _MAX_ACCOUNTS]))
 
     async def _deliver_to(self, cursors: dict[int, int]) -> None:
         self._hinted.difference_update(cursors)

@@ -16,6 +16,8 @@ from storage.account_events import BidEvent, TradeEvent
 from storage.database import Database
 from storage.readings import ReportedReading
 
+# Events of trades at once: each may name thousands of bids.
+_MAX_TRADES: Final = 5
 _WORDS: Final = {"place": "placed", "change": "changed", "withdraw": "withdrawn"}
 
 
@@ -32,7 +34,7 @@ async def read_beyond(database: Database, cursors: Mapping[int, int], limit: int
     Accounts without any are left out. Raises DatabaseUnavailable."""
     bids, trades, reports = await asyncio.gather(
         account_events.list_bids(database, cursors, limit),
-        account_events.list_trades(database, cursors, limit),
+        account_events.list_trades(database, cursors, min(limit, _MAX_TRADES)),
         readings.list_reports(database, list(cursors), list(cursors.values()), limit),
     )
     found: defaultdict[int, list[OwnEvent]] = defaultdict(list)

@@ -90,6 +90,8 @@ def positions(bids: DayBids, filled: Ticks) -> Positions:
     is_first[1:] = (accounts[1:] != accounts[:-1]) | (slots[1:] != slots[:-1])
     starts = np.flatnonzero(is_first)
     volumes = np.add.reduceat(filled[taken[order]], starts) if len(starts) else np.zeros(0, dtype=np.int64)
+    if _total(volumes) != _total(filled):
+        raise OverflowError("an account was filled more in one slot than 64 bits hold")
     unfilled = np.setdiff1d(bids.accounts, accounts)
     return Positions(accounts[starts], slots[starts], volumes, unfilled)
 

@@ -9,6 +9,7 @@ memory: results wait in a temporary file.
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -27,6 +28,7 @@ _OUTPUT_FAILED: Final = 1
 _BAD_INPUT: Final = 2
 _MOST_BAD_LINES_SHOWN: Final = 20
 _IN_MEMORY_BYTES: Final = 1 << 22
+_DECIMAL: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?").fullmatch
 
 
 class _Refused(Exception):
@@ -55,16 +57,18 @@ def clear_file(file: str, price_rule: str, *, price_tick: str, volume_tick: str)
 
 
 def _tick(name: str, text: str) -> Tick:
+    if not _DECIMAL(text):
+        raise _Refused(f"{name} must be a decimal number like 0.01, not {text!r}")
     try:
         return Tick(Decimal(text))
-    except InvalidOperation:
-        raise _Refused(f"{name} must be a decimal number like 0.01, not {text!r}") from None
     except TickError as fault:
         raise _Refused(f"{name} {fault}") from None
 
 
 def _lines(file: str) -> Iterator[bytes]:
     try:
+        if file == "-" and sys.stdin is None:
+            raise _Refused("standard input cannot be read: it is closed")
         if file == "-":
             yield from sys.stdin.buffer
         else:
@@ -192,6 +196,9 @@ def _result(name: str | int, result: Auction, price_tick: Tick, volume_tick: Tic
 
 
 def _show(results: IO[bytes]) -> int:
+    if sys.stdout is None:
+        _complain("The results cannot be written: standard output is closed")
+        return _OUTPUT_FAILED
     try:
         shutil.copyfileobj(results, sys.stdout.buffer)
         sys.stdout.buffer.flush()

@@ -41,9 +41,12 @@ def clear(config_file: Path | None, flags: Flags, delivery_day: date, *, is_dry_
         config = settings(config_file, flags)
         rules = market_rules(config)
         with stand_on(config, redis=False) as ground:
-            bring_up_to_date(ground)
+            if not is_dry_run:
+                bring_up_to_date(ground)
             try:
                 return asyncio.run((_preview if is_dry_run else _clear)(ground, delivery_day, rules))
+            except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError):
+                raise CommandError("the database lacks tables of this version; run: run.py migrate") from None
             except (DatabaseUnavailable, asyncpg.PostgresError) as fault:
                 raise CommandError(
                     describe_fault(fault.__cause__ or fault, config, is_embedded=ground.embeds_database)

@@ -56,7 +56,8 @@ class GateKeeper:
                 last += timedelta(days=1)
                 unclosed.add(last)
             pause_s = await self._settle(unclosed, passed)
-            await asyncio.sleep(self._wait_s() if pause_s is None else pause_s)
+            wait_s = self._wait_s()
+            await asyncio.sleep(wait_s if pause_s is None else min(pause_s, wait_s))
 
     async def _settle(self, unclosed: set[date], last: date) -> float | None:
         """Close what is due, and clear what is closed, up to a day. How long to pause before it is tried again, in

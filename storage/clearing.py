@@ -15,13 +15,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import asyncpg
 
 from market.calendar import Calendar
 from market.clearing import PriceRule
-from storage.database import as_unavailable
+from storage.database import as_unavailable, committed
 from storage.sql import QUERIES
 
 if TYPE_CHECKING:
@@ -82,13 +82,16 @@ async def clear_day(
     async with _connected(database_url) as connection:
         if not await connection.fetchval(QUERIES["clearing/try_lock"], delivery_day):
             return Outcome(Clearance.TAKEN)
-        if must_exist and await _standing(connection, delivery_day) is None:
+        standing = await _standing(connection, delivery_day)
+        if must_exist and standing is None:
             return Outcome(Clearance.UNKNOWN)
-        gate_at = calendar.gate_at(delivery_day)
-        closure = await connection.fetchrow(QUERIES["gate/close"], delivery_day, gate_at, secrets.randbits(63))
-        if closure is None or not closure["is_due"]:
-            return Outcome(Clearance.NOT_DUE)
-        async with connection.transaction():
+        # What is closed stays closed, wherever the clock or the gate's time may have been set since.
+        if standing is None or standing.state == "open":
+            gate_at = calendar.gate_at(delivery_day)
+            closure = await connection.fetchrow(QUERIES["gate/close"], delivery_day, gate_at, secrets.randbits(63))
+            if closure is None or not closure["is_due"]:
+                return Outcome(Clearance.NOT_DUE)
+        async with _transaction(connection):
             return await _clear(connection, delivery_day, rule)
 
 
@@ -97,7 +100,7 @@ async def preview_day(database_url: str, delivery_day: date, rule: PriceRule) ->
     DatabaseUnavailable."""
     async with (
         _connected(database_url) as connection,
-        connection.transaction(isolation="repeatable_read", readonly=True),
+        _transaction(connection, isolation="repeatable_read", readonly=True),
     ):
         standing = await _standing(connection, delivery_day)
         if standing is None:
@@ -158,6 +161,14 @@ async def _connected(database_url: str) -> AsyncIterator[Connection]:
             yield connection
         finally:
             connection.terminate()
+
+
+@contextlib.asynccontextmanager
+async def _transaction(connection: Connection, **options: Any) -> AsyncIterator[None]:
+    transaction = connection.transaction(**options)
+    await transaction.start()
+    async with committed(connection, transaction):
+        yield
 
 
 async def _standing(connection: Connection, delivery_day: date) -> Standing | None:

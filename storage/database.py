@@ -18,6 +18,7 @@ from storage.errors import DatabaseUnavailable
 from storage.sql import QUERIES
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+AnyConnection: TypeAlias = "Connection | asyncpg.Connection[asyncpg.Record]"
 T = TypeVar("T")
 
 # What a connection raises that the server, or the way to it, has cut. InternalClientError is neither a PostgresError
@@ -54,7 +55,24 @@ async def _keep_as_it_is(_connection: object) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _cut_short(connection: Connection) -> AsyncIterator[None]:
+async def committed(connection: AnyConnection, transaction: asyncpg.transaction.Transaction) -> AsyncIterator[None]:
+    """A transaction that was started: committed when the block ends, rolled back when it raises. When it is cancelled
+    the connection is closed: asyncpg's own way rolls back on a connection that may be in the middle of a statement, and
+    what that raises would take the place of the cancellation."""
+    async with _cut_short(connection):
+        try:
+            yield
+        except asyncio.CancelledError:
+            # There will be nothing left to roll back on.
+            raise
+        except BaseException:
+            await transaction.rollback()
+            raise
+        await transaction.commit()
+
+
+@contextlib.asynccontextmanager
+async def _cut_short(connection: AnyConnection) -> AsyncIterator[None]:
     """Have a connection that is given up in the middle of a statement closed at once: else whoever gives it back waits
     for the server to tell that the statement was cancelled, as long again as it had waited for its answer."""
     try:
@@ -186,16 +204,8 @@ class Database:
         """
         async with self._in_time(), contextlib.AsyncExitStack() as stack:
             connection, transaction = await self._begin(stack)
-            async with _cut_short(connection):
-                try:
-                    yield connection
-                except asyncio.CancelledError:
-                    # There will be nothing left to roll back on.
-                    raise
-                except BaseException:
-                    await transaction.rollback()
-                    raise
-                await transaction.commit()
+            async with committed(connection, transaction):
+                yield connection
 
     @contextlib.asynccontextmanager
     async def _in_time(self) -> AsyncIterator[None]:

@@ -33,5 +33,6 @@ async def close(database: Database, delivery_day: date, calendar: Calendar) -> C
 
 
 async def list_due(database: Database, last_day: date) -> list[date]:
-    """The days up to `last_day` that were used and are not cleared, the earliest first. Raises DatabaseUnavailable."""
+    """The days that are closed and not cleared, and those up to `last_day` that are still open in the log, the earliest
+    first. Raises DatabaseUnavailable."""
     return [row["delivery_day"] for row in await database.fetch("gate/list_due", last_day)]

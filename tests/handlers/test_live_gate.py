@@ -126,6 +126,18 @@ async def test_the_alias_moves_to_the_next_day(make_client: MakeClient) -> None:
     assert (await alias.ask("unsubscribe", ch="book"))["t"] == "ok"
 
 
+async def test_the_alias_is_told_nothing_of_the_old_day_after_its_gate(make_client: MakeClient) -> None:
+    """At this rate gate and auction most often fall into one tick."""
+    client, household, day, _ = await begin(make_client)
+    alias = await Wire.open(client, token=household.token)
+    ok, _ = await alias.subscribe("book", rate=1000)
+    assert ok["ch"] == f"book:{day}"
+    gate = await alias.next("gate", within_s=8)
+    snap = await alias.next()
+    assert (gate["ch"], snap["t"], snap["ch"]) == (f"book:{day}", "snap", f"book:{day + timedelta(days=1)}")
+    await alias.quiet()
+
+
 async def test_whoever_resumes_after_the_gate_learns_of_it(make_client: MakeClient) -> None:
     client, household, day, _ = await begin(make_client)
     wire = await Wire.open(client, token=household.token)

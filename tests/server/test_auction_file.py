@@ -208,10 +208,13 @@ def test_all_bad_lines_are_told_up_to_twenty(clear: Clear) -> None:
     [
         ("penny", "must be a decimal number like 0.01, not 'penny'"),
         ("", "must be a decimal number like 0.01, not ''"),
+        ("1_0", "must be a decimal number like 0.01, not '1_0'"),
+        (" 1", "must be a decimal number like 0.01, not ' 1'"),
+        ("٠.٠١", "must be a decimal number like 0.01"),
         ("0", "must be a decimal number above 0"),
-        ("-0.01", "must be a decimal number above 0"),
-        ("NaN", "must be a decimal number above 0"),
-        ("1e-10", "must be a decimal number above 0"),
+        ("-0.01", "must be a decimal number like 0.01, not '-0.01'"),
+        ("NaN", "must be a decimal number like 0.01, not 'NaN'"),
+        ("1e-10", "must be a decimal number like 0.01, not '1e-10'"),
     ],
 )
 def test_a_bad_tick_is_refused(clear: Clear, tick: str, words: str) -> None:
@@ -235,6 +238,25 @@ def test_a_dash_is_standard_input() -> None:
     bad = run_command("-", given=b"5")
     assert (bad.returncode, bad.stdout) == (2, b"")
     assert bad.stderr.decode() == f"line 1: {SHAPE}\nNo auction was cleared: 1 line is bad\n"
+
+
+@pytest.mark.parametrize(
+    ("closed", "code", "words"),
+    [("<&-", 2, "standard input cannot be read: it is closed"), (">&-", 1, "standard output is closed")],
+)
+def test_closed_standard_files_are_named(closed: str, code: int, words: str) -> None:
+    command = [sys.executable, PROJECT / "run.py", "auction", "-"]
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *command],
+        stdin=None if closed == "<&-" else subprocess.DEVNULL,
+        capture_output=True,
+        env=environment(),
+        timeout=40,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (code, b"")
+    assert words in done.stderr.decode()
+    assert b"Traceback" not in done.stderr
 
 
 def test_results_that_need_the_disk_come_out_whole(tmp_path: Path) -> None:

@@ -220,6 +220,47 @@ async def test_a_clearing_that_is_cut_leaves_nothing_and_is_done_by_the_next(
     assert await connection.fetchval("SELECT sum(volume) FROM fills") == 5000
 
 
+async def test_a_clearing_that_is_cancelled_ends_at_once_and_leaves_nothing(
+    writer: BookWriter, database_url: str, connection: Connection
+) -> None:
+    """At many moments, among them the middle of COPY, where a connection cannot roll back."""
+    for account in range(1, 51):
+        await place(writer, account, "SB"[account % 2], *((slot % 96 + 1, 400 + slot % 9, 5) for slot in range(900)))
+    began = asyncio.get_running_loop().time()
+    assert (await preview_day(database_url, DAY, MIDPOINT)) is not None
+    whole_s = asyncio.get_running_loop().time() - began
+    for part in range(40):
+        task = asyncio.create_task(clear(database_url))
+        await asyncio.sleep(whole_s * part / 40)  # so far it has come; there is no event for it
+        task.cancel()
+        async with asyncio.timeout(5):
+            result = (await asyncio.gather(task, return_exceptions=True))[0]
+        if isinstance(result, Outcome):
+            # The session of the one before may still have its lock.
+            if result.clearance is Clearance.TAKEN:
+                continue
+            break
+        assert isinstance(result, asyncio.CancelledError), result
+        assert await rows_in(connection, "fills") == []
+    outcome = await clear(database_url)
+    assert outcome.clearance in (Clearance.CLEARED, Clearance.CLEARED_BEFORE)
+
+
+async def test_a_closed_day_is_cleared_wherever_its_gate_was_set_since(
+    writer: BookWriter, database_url: str, connection: Connection
+) -> None:
+    await trade(writer)
+    await connection.execute("UPDATE delivery_days SET state = 'closed', last_seq = last_seq + 1")
+    await connection.execute(
+        "INSERT INTO book_events (delivery_day, first_seq, last_seq, batch_id, kind) VALUES ($1, 12, 12, 1, 'close')",
+        DAY,
+    )
+    assert [row["delivery_day"] for row in await connection.fetch(QUERIES["gate/list_due"], date(2020, 1, 1))] == [DAY]
+    assert (await clear_day(database_url, DAY, CALENDAR, MIDPOINT)).clearance is Clearance.CLEARED
+    assert (await clear_day(database_url, DAY, CALENDAR, MIDPOINT)).clearance is Clearance.CLEARED_BEFORE
+    assert await connection.fetch(QUERIES["gate/list_due"], DAY) == []
+
+
 async def test_a_day_whose_gate_is_open_is_not_cleared_and_one_that_is_over_is_closed_first(
     writer: BookWriter, database_url: str, connection: Connection
 ) -> None:

@@ -1,5 +1,5 @@
 -- What auctions gave accounts beyond a number of their own sequences, in order. Looked up account by account, day by day
--- and bid by bid, each in an index; OFFSET 0 keeps the planner from reading whole tables instead.
+-- and bid by bid, each in an index: OFFSET 0 keeps the planner from reading whole tables instead.
 -- $1 accounts bigint[], $2 for each the last number that is known bigint[], $3 most rows of an account integer.
 -- Columns: account_id bigint, account_seq bigint, delivery_day date, seq bigint: of the event that announced the results;
 -- and the filled bids in the order in which they were placed, as parallel arrays: bid_seqs bigint[], sides text[], slots
@@ -32,7 +32,11 @@ SELECT p.account_id, p.account_seq, p.delivery_day, c.seq, t.bid_seqs, t.sides, 
                    AND e.delivery_day = p.delivery_day AND e.kind = 'place'
                 OFFSET 0
                ) AS b
-          JOIN fills AS f ON f.delivery_day = p.delivery_day AND f.bid_seq = b.bid_seq
-          JOIN cleared_slots AS s ON s.delivery_day = p.delivery_day AND s.slot = b.slot
+         CROSS JOIN LATERAL (
+                SELECT volume FROM fills WHERE delivery_day = p.delivery_day AND bid_seq = b.bid_seq OFFSET 0
+               ) AS f
+         CROSS JOIN LATERAL (
+                SELECT price FROM cleared_slots WHERE delivery_day = p.delivery_day AND slot = b.slot OFFSET 0
+               ) AS s
        ) AS t
  ORDER BY p.account_id, p.account_seq;
