@@ -19,10 +19,10 @@ async def test_a_fault_of_one_group_leaves_the_others_their_updates(
     await wire.subscribe("book")
     lead = DayBook.lead
 
-    def fails_for_a_filter(self: DayBook, since: int, slots: frozenset[int] | None, ts_ms: int) -> bytes:
+    def fails_for_a_filter(self: DayBook, since: int, end: int, slots: frozenset[int] | None, ts_ms: int) -> bytes:
         if slots is not None:
             raise RuntimeError("a fault of ours")
-        return lead(self, since, slots, ts_ms)
+        return lead(self, since, end, slots, ts_ms)
 
     monkeypatch.setattr(DayBook, "lead", fails_for_a_filter)
     await place(client, household, bid())

@@ -245,7 +245,7 @@ def test_a_dash_is_standard_input() -> None:
     [("<&-", 2, "standard input cannot be read: it is closed"), (">&-", 1, "standard output is closed")],
 )
 def test_closed_standard_files_are_named(closed: str, code: int, words: str) -> None:
-    command = [sys.executable, PROJECT / "run.py", "auction", "-"]
+    command = [sys.executable, str(PROJECT / "run.py"), "auction", "-"]
     done = subprocess.run(
         ["sh", "-c", f'exec "$@" {closed}', "sh", *command],
         stdin=None if closed == "<&-" else subprocess.DEVNULL,
